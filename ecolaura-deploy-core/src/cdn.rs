@@ -1,0 +1,1 @@
+//! The publish protocol, the same for every CDN: assets, barrier, pages, invalidation, pruning later.

@@ -1,0 +1,41 @@
+//! Plan, run, resume and undo a whole release: tests, images, registry, scan, backup, migration, roll-out, site, flags,
+//! approvals, promotion, as one thing.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `local` | the embedded backends: image builder, registry, cluster, CDN, scanner, metrics, flags, secrets, approvals |
+//! | `sqlite` | SQL migrations on SQLite (cannot be linked beside an embedder's `rusqlite`) |
+//! | `terminal` | a reporter with one steady line per running step |
+//! | `html` | the self-contained HTML report of a run |
+//! | `mock` | `mockall` mocks of every trait |
+//! | `test-util` | conformance suites, in-memory fakes, fault wrappers |
+//!
+//! Nothing is on by default; all are additive.
+
+pub mod backend;
+pub mod cdn;
+pub mod clock;
+mod context;
+mod error;
+pub mod event;
+mod gate;
+#[cfg(feature = "local")]
+pub mod local;
+pub mod plan;
+pub mod report;
+pub mod run;
+mod secret;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(feature = "test-util")]
+pub mod testing;
+pub mod vocabulary;
+
+pub use self::{
+    context::{Context, Limits},
+    error::{BoxError, Effect, Error, ErrorKind, ErrorRecord, Result, Retry},
+    gate::{Admitted, Verdict},
+    secret::{Secret, SecretRef},
+};

@@ -1,0 +1,1 @@
+//! Approvers: a fixed answer, a prompt, a callback.

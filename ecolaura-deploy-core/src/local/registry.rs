@@ -1,0 +1,1 @@
+//! A registry that is an OCI image layout on disk.

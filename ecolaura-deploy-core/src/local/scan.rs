@@ -1,0 +1,1 @@
+//! A scanner over the image's contents.

@@ -1,0 +1,1 @@
+//! Secrets from a file or the environment.

@@ -1,0 +1,42 @@
+//! One journalled execution of a plan.
+
+use serde::{Deserialize, Serialize};
+
+use crate::vocabulary::Name;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RunResult {
+    /// Everything was done, or there was nothing to do.
+    Succeeded,
+    /// The release was done; these groups failed and were undone.
+    SucceededExcept {
+        /// The groups.
+        groups: Vec<Name>,
+    },
+    /// Something failed and everything done was undone.
+    RolledBack {
+        /// The step that failed, or what asked for the end.
+        failed: String,
+        /// Why.
+        cause: String,
+    },
+    /// Something failed and something could not be undone.
+    NeedsOperator {
+        /// The step that failed first.
+        failed: String,
+        /// Why.
+        cause: String,
+        /// What remains, in the order in which it should be undone.
+        remaining: Vec<String>,
+        /// What to do about it.
+        commands: Vec<String>,
+    },
+    /// It waits, and can be continued.
+    Suspended {
+        /// For what.
+        reason: String,
+    },
+}

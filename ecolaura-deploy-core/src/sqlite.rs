@@ -1,0 +1,1 @@
+//! Migrations on SQLite, in the file naming and ledger of sqlx.

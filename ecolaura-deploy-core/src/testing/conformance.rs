@@ -1,0 +1,8 @@
+//! One behaviour suite for each trait: its specification. Run by the fakes, every backend and every wrapper.
+
+pub mod cdn_publisher;
+pub mod cluster_target;
+pub mod image_builder;
+pub mod migrator;
+pub mod registry;
+pub mod small;

@@ -1,0 +1,1 @@
+//! The suite of [`CdnPublisher`](crate::backend::CdnPublisher).

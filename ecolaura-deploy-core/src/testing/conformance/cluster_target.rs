@@ -1,0 +1,1 @@
+//! The suite of [`ClusterTarget`](crate::backend::ClusterTarget).

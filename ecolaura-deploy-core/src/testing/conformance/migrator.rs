@@ -1,0 +1,1 @@
+//! The suite of [`Migrator`](crate::backend::Migrator).

@@ -1,0 +1,1 @@
+//! A fake [`CdnPublisher`](crate::backend::CdnPublisher).

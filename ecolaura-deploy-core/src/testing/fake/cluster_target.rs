@@ -1,0 +1,1 @@
+//! A fake [`ClusterTarget`](crate::backend::ClusterTarget).

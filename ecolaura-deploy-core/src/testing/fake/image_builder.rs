@@ -1,0 +1,1 @@
+//! A fake [`ImageBuilder`](crate::backend::ImageBuilder).

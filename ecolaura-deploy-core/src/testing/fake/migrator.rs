@@ -1,0 +1,1 @@
+//! A fake [`Migrator`](crate::backend::Migrator).
