@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,8 +39,9 @@ pub(crate) trait Emit: Send + Sync {
 }
 
 /// Looks up the output of an earlier success with the same inputs.
+#[async_trait]
 pub(crate) trait Recall: Send + Sync {
-    fn recall(&self, kind: &str, fingerprint: &Fingerprint) -> Option<serde_json::Value>;
+    async fn recall(&self, kind: &str, fingerprint: &Fingerprint) -> Option<serde_json::Value>;
 }
 
 #[derive(Clone)]
@@ -233,8 +235,8 @@ impl Context {
 
     /// The output of an earlier success of a step of `kind` whose inputs had this fingerprint. The caller checks
     /// that what it names still exists.
-    pub fn recall<T: DeserializeOwned>(&self, kind: &str, fingerprint: &Fingerprint) -> Option<T> {
-        let value = self.shared.recall.as_ref()?.recall(kind, fingerprint)?;
+    pub async fn recall<T: DeserializeOwned>(&self, kind: &str, fingerprint: &Fingerprint) -> Option<T> {
+        let value = self.shared.recall.as_ref()?.recall(kind, fingerprint).await?;
         serde_json::from_value(value).ok()
     }
 

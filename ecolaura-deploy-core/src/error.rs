@@ -51,6 +51,8 @@ pub enum ErrorKind {
     CommandFailed,
     /// What was planned is not what would be done now.
     StalePlan,
+    /// A person or a window must come first; nothing is wrong, and the run can go on later.
+    Waiting,
     /// A bug, here or in a step: a panic, a broken promise.
     Internal,
 }
@@ -76,6 +78,7 @@ impl fmt::Display for ErrorKind {
             Self::LimitExceeded => "limit exceeded",
             Self::CommandFailed => "command failed",
             Self::StalePlan => "plan is stale",
+            Self::Waiting => "waiting",
             Self::Internal => "internal error",
         })
     }

@@ -165,7 +165,7 @@ impl Event {
     pub const SCHEMA: u32 = 1;
 }
 
-/// Consumes events. It is called by one task, in order, and must not block; a sink that panics is detached.
+/// Consumes events. It is called in order, never concurrently, and must not block; a sink that panics is detached.
 pub trait EventSink: fmt::Debug + Send + Sync + 'static {
     /// Takes one event.
     fn emit(&self, event: &Event);

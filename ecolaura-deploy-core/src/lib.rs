@@ -23,12 +23,16 @@ pub mod event;
 mod gate;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod pipeline;
 pub mod plan;
 pub mod report;
 pub mod run;
 mod secret;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod step;
+pub mod steps;
+pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod vocabulary;

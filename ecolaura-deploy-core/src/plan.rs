@@ -1,10 +1,15 @@
 //! What a run would do: typed changes with reasons, preconditions, a digest over all of it.
 
+mod build;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::{Digest, EnvironmentName, Name};
+
+pub use self::build::{Plan, PlanProblems};
+pub(crate) use self::build::{build, check_refined, graph_digest, moved};
 
 /// The world a change happens in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

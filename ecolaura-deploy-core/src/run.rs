@@ -1,7 +1,24 @@
 //! One journalled execution of a plan.
+//!
+//! Steps run as soon as their inputs exist. The order of policies is fixed: run deadline ⊃ step deadline ⊃ retry ⊃
+//! permit ⊃ attempt timeout ⊃ call. Every intent is durable before its effect and every outcome before the next move.
+//! When something fails, what runs is asked to end, and what was done is undone in exact reverse order of completion,
+//! with a fresh context that the cancel does not reach.
+
+mod dispatcher;
+mod emitter;
+mod evidence;
+mod retry;
+mod runner;
+mod undo;
+mod unit;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    retry::RetryPolicy,
+    runner::{Finished, Runner},
+};
 use crate::vocabulary::Name;
 
 /// How a run ended.

@@ -1,0 +1,47 @@
+//! Where records live: create-only objects under keys. What a run promises about durability rests on this alone.
+
+mod journal;
+mod object;
+mod record;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub(crate) use self::journal::{Journal, nonce};
+pub use self::{
+    object::ObjectRunStore,
+    record::{Record, RecordBody, SCHEMA, StoredReleases, read_run},
+};
+use crate::Result;
+
+/// What became of a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// The object is ours, and durable.
+    Yes,
+    /// Another one has the key.
+    Exists,
+}
+
+/// Create-only objects. Keys are `/`-separated, of letters, digits, `-`, `_` and `.`.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait RunStore: fmt::Debug + Send + Sync + 'static {
+    /// Creates the object, durable when this returns. Bodies hold a nonce, so that an answer lost on the way can be
+    /// told from another's success by reading back; implementations do that. A cancel leaves the object whole or
+    /// absent. Fails with `LimitExceeded` (disk full), `PermissionDenied`, `Unavailable`.
+    async fn create(&self, key: &str, body: Bytes) -> Result<Created>;
+
+    /// The object; `None` if there is none. Reads only.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>>;
+
+    /// The keys that begin with `prefix` and `/`, sorted. Reads only.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Removes the object; none is success. Only for pruning whole old runs.
+    async fn remove(&self, key: &str) -> Result<()>;
+}
+
+const _: fn(&dyn RunStore) = |_| {};

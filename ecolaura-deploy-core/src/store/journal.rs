@@ -1,0 +1,154 @@
+//! Appends the records of one run, each durable before the caller goes on.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use tokio::sync::Mutex;
+
+use super::{
+    Created, RunStore,
+    record::{Record, RecordBody, SCHEMA, run_prefix},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    clock::Clock,
+    vocabulary::{Digest, EnvironmentName},
+};
+
+/// 16 hexadecimal digits that no other process will draw.
+pub(crate) fn nonce() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+#[derive(Debug)]
+struct Head {
+    seq: u64,
+    prev: Option<Digest>,
+}
+
+/// One writer's end of a run's records.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    store: Arc<dyn RunStore>,
+    clock: Arc<dyn Clock>,
+    prefix: String,
+    run: String,
+    nonce: String,
+    head: Mutex<Head>,
+}
+
+impl Journal {
+    pub(crate) fn new(
+        store: Arc<dyn RunStore>,
+        clock: Arc<dyn Clock>,
+        environment: &EnvironmentName,
+        run: &str,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            prefix: run_prefix(environment, run),
+            run: run.to_owned(),
+            nonce: nonce(),
+            head: Mutex::new(Head { seq: 0, prev: None }),
+        }
+    }
+
+    /// Writes the next record. When this returns the record survives the process.
+    pub(crate) async fn append(&self, body: RecordBody) -> Result<()> {
+        let mut head = self.head.lock().await;
+        let record = Record {
+            schema: SCHEMA,
+            run: self.run.clone(),
+            seq: head.seq,
+            at: self.clock.now(),
+            nonce: format!("{}-{}", self.nonce, head.seq),
+            prev: head.prev,
+            body,
+        };
+        let (line, checksum) = record.seal()?;
+        let key = format!("{}/{:08}", self.prefix, head.seq);
+        match self.store.create(&key, line.into()).await? {
+            Created::Yes => {
+                *head = Head { seq: head.seq + 1, prev: Some(checksum) };
+                Ok(())
+            }
+            Created::Exists => Err(Error::new(
+                ErrorKind::Conflict,
+                "run.record",
+                format!("another process wrote record {} of run `{}`", head.seq, self.run),
+            )
+            .advice("this process stops; the other one goes on")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::*, *};
+    use crate::clock::SystemClock;
+
+    fn body(step: &str) -> RecordBody {
+        RecordBody::CancelRequested { cause: step.to_owned() }
+    }
+
+    async fn three(store: &Arc<dyn RunStore>, environment: &EnvironmentName) -> Vec<String> {
+        let journal = Journal::new(Arc::clone(store), Arc::new(SystemClock), environment, "r1");
+        for step in ["a", "b", "c"] {
+            journal.append(body(step)).await.unwrap();
+        }
+        store.list("environments/dev/runs/r1").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_appended_is_read_back_in_order() {
+        let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
+        let environment = "dev".parse().unwrap();
+        three(&store, &environment).await;
+        let records = read_run(store.as_ref(), &environment, "r1").await.unwrap();
+        let bodies: Vec<_> = records.into_iter().map(|record| record.body).collect();
+        assert_eq!(bodies, [body("a"), body("b"), body("c")]);
+    }
+
+    #[tokio::test]
+    async fn damage_and_gaps_are_named_and_left_alone() {
+        let environment = "dev".parse().unwrap();
+        for damage in ["flip", "cut", "missing", "empty"] {
+            let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
+            let keys = three(&store, &environment).await;
+            let mut line = store.get(&keys[1]).await.unwrap().unwrap().to_vec();
+            store.remove(&keys[1]).await.unwrap();
+            match damage {
+                "flip" => line[20] ^= 1,
+                "cut" => line.truncate(40),
+                "empty" => line.clear(),
+                _ => {}
+            }
+            if damage != "missing" {
+                store.create(&keys[1], line.into()).await.unwrap();
+            }
+            let error = read_run(store.as_ref(), &environment, "r1").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}");
+            assert!(error.report().contains("runs/r1/"), "{damage}: {}", error.report());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused_with_both_versions() {
+        let error = Record::open("k", b"{\"schema\":7,\"new\":true}").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.report().contains('7') && error.report().contains('1'));
+    }
+
+    #[tokio::test]
+    async fn two_writers_cannot_both_write_a_record() {
+        let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
+        let environment = "dev".parse().unwrap();
+        let first = Journal::new(Arc::clone(&store), Arc::new(SystemClock), &environment, "r1");
+        let second = Journal::new(Arc::clone(&store), Arc::new(SystemClock), &environment, "r1");
+        first.append(body("a")).await.unwrap();
+        assert_eq!(second.append(body("a")).await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+}

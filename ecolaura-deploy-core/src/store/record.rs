@@ -1,0 +1,239 @@
+//! What is written down, in which form, and how it is read back and checked.
+//!
+//! A record is one JSON object of one line: `schema`, `run`, `seq`, `at`, `nonce`, `prev` (the checksum of the record
+//! before), `body`, and last `checksum`, the SHA-256 over everything before its comma. Keys:
+//! `environments/ENV/runs/RUN/SEQ`, `environments/ENV/releases/SEQUENCE`, `evidence/KIND/FINGERPRINT`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::RunStore;
+use crate::{
+    Error, ErrorKind, ErrorRecord, Result,
+    run::RunResult,
+    step::{EffectClass, UndoRecord},
+    vocabulary::{Digest, EnvironmentName, Name, Release},
+};
+
+/// The version of the form of records. A reader refuses a newer one.
+pub const SCHEMA: u32 = 1;
+
+/// One fact of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RecordBody {
+    /// The run began.
+    RunStarted {
+        /// The pipeline.
+        pipeline: Name,
+        /// The environment.
+        environment: EnvironmentName,
+        /// The plan that runs.
+        plan: Digest,
+        /// The digest over step names, kinds, groups and needs: another graph is another pipeline.
+        graph: Digest,
+        /// The steps, in order.
+        steps: Vec<String>,
+        /// The version of this library.
+        library: String,
+        /// The fencing token.
+        epoch: u64,
+    },
+    /// An effect is about to happen. What undoes it is known from here on.
+    Intent {
+        /// The step.
+        step: String,
+        /// From 1.
+        attempt: u32,
+        /// What a resumed run may do about it.
+        effect: EffectClass,
+        /// The digest over the real inputs.
+        inputs: Digest,
+        /// What undoes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<UndoRecord>,
+    },
+    /// An effect happened.
+    Done {
+        /// The step.
+        step: String,
+        /// The attempt.
+        attempt: u32,
+        /// What it gave.
+        output: serde_json::Value,
+        /// What undoes it, if that is more than the intent knew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<UndoRecord>,
+    },
+    /// There was nothing to do.
+    Unchanged {
+        /// The step.
+        step: String,
+        /// What it gives.
+        output: serde_json::Value,
+    },
+    /// An attempt failed.
+    Failed {
+        /// The step.
+        step: String,
+        /// The attempt.
+        attempt: u32,
+        /// Why, and what is known of the effect.
+        error: ErrorRecord,
+    },
+    /// The run was asked to stop.
+    CancelRequested {
+        /// By whom or what.
+        cause: String,
+    },
+    /// These steps will be undone, in this order.
+    UndoPlanned {
+        /// Why.
+        cause: String,
+        /// The steps.
+        steps: Vec<String>,
+    },
+    /// An undoing is about to happen.
+    UndoIntent {
+        /// The step that is undone.
+        step: String,
+        /// How.
+        undo: UndoRecord,
+    },
+    /// An undoing happened, or not.
+    UndoDone {
+        /// The step that was undone.
+        step: String,
+        /// Why not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<ErrorRecord>,
+    },
+    /// The last record.
+    RunFinished {
+        /// How it ended.
+        result: RunResult,
+    },
+}
+
+/// A record with everything that proves its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// [`SCHEMA`] when it was written.
+    pub schema: u32,
+    /// The run.
+    pub run: String,
+    /// Its place in the run, from 0.
+    pub seq: u64,
+    /// The wall clock.
+    pub at: Timestamp,
+    /// Unique to this record.
+    pub nonce: String,
+    /// The checksum of the record before; the first has none.
+    pub prev: Option<Digest>,
+    /// What is recorded.
+    pub body: RecordBody,
+}
+
+const CHECKSUM: &str = ",\"checksum\":\"";
+
+impl Record {
+    /// The line that is stored, and its checksum.
+    pub(crate) fn seal(&self) -> Result<(Vec<u8>, Digest)> {
+        let mut line = serde_json::to_vec(self)
+            .map_err(|error| Error::internal("store.record", "a record cannot be written").with_source(error))?;
+        line.pop();
+        let checksum = Digest::of(&line);
+        line.extend_from_slice(CHECKSUM.as_bytes());
+        line.extend_from_slice(checksum.to_string().as_bytes());
+        line.extend_from_slice(b"\"}\n");
+        Ok((line, checksum))
+    }
+
+    /// Reads and checks a stored line. Fails with [`ErrorKind::Corrupt`] naming key and bytes, and with
+    /// [`ErrorKind::Unsupported`] naming both versions when it is of a newer form.
+    pub fn open(key: &str, line: &[u8]) -> Result<(Self, Digest)> {
+        let corrupt = |what: String| {
+            Error::new(ErrorKind::Corrupt, "store.read", format!("record `{key}`, bytes 0..{}: {what}", line.len()))
+                .advice("restore the file from a copy; nothing was changed")
+        };
+        let text = std::str::from_utf8(line).map_err(|error| corrupt(format!("not UTF-8: {error}")))?;
+        let found: Option<u32> = serde_json::from_str::<serde_json::Value>(text)
+            .ok()
+            .and_then(|value| value["schema"].as_u64()?.try_into().ok());
+        if let Some(found) = found.filter(|found| *found > SCHEMA) {
+            let message = format!("record `{key}` has schema {found}, this program knows {SCHEMA}");
+            return Err(Error::new(ErrorKind::Unsupported, "store.read", message).advice("use a newer program"));
+        }
+        let (body, tail) = text.rsplit_once(CHECKSUM).ok_or_else(|| corrupt("it ends before its checksum".into()))?;
+        let stored: Digest = tail
+            .trim_end()
+            .strip_suffix("\"}")
+            .and_then(|digest| digest.parse().ok())
+            .ok_or_else(|| corrupt("its checksum is damaged".into()))?;
+        let actual = Digest::of(body);
+        if stored != actual {
+            return Err(corrupt(format!("its checksum says {stored}, its content {actual}")));
+        }
+        let record = serde_json::from_str(&format!("{body}}}"))
+            .map_err(|error| corrupt(format!("it is whole but cannot be read: {error}")))?;
+        Ok((record, stored))
+    }
+}
+
+pub(crate) fn run_prefix(environment: &EnvironmentName, run: &str) -> String {
+    format!("environments/{environment}/runs/{run}")
+}
+
+/// All records of a run, in order, checked for damage, gaps and foreign insertions.
+pub async fn read_run(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<Vec<Record>> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut prev = None;
+    for key in store.list(&run_prefix(environment, run)).await? {
+        let Some(line) = store.get(&key).await? else { continue };
+        let (record, checksum) = Record::open(&key, &line)?;
+        let expected = records.len() as u64;
+        if record.seq != expected || record.prev != prev || record.run != run {
+            let message =
+                format!("record `{key}` does not follow record {} of run `{run}`", expected.saturating_sub(1));
+            let advice = format!("{} records before it are whole; restore the missing one from a copy", records.len());
+            return Err(Error::new(ErrorKind::Corrupt, "store.read", message).advice(advice));
+        }
+        prev = Some(checksum);
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// The releases that an environment had.
+#[derive(Debug, Clone)]
+pub struct StoredReleases<'a> {
+    store: &'a dyn RunStore,
+    environment: &'a EnvironmentName,
+}
+
+impl<'a> StoredReleases<'a> {
+    /// Those of `environment`.
+    pub fn new(store: &'a dyn RunStore, environment: &'a EnvironmentName) -> Self {
+        Self { store, environment }
+    }
+
+    fn prefix(&self) -> String {
+        format!("environments/{}/releases", self.environment)
+    }
+
+    /// Every record, oldest first: what was live after each successful run.
+    pub async fn all(&self) -> Result<Vec<(String, Release)>> {
+        let mut releases = Vec::new();
+        for key in self.store.list(&self.prefix()).await? {
+            let Some(body) = self.store.get(&key).await? else { continue };
+            let release = serde_json::from_slice(&body).map_err(|error| {
+                Error::new(ErrorKind::Corrupt, "store.read", format!("release `{key}` cannot be read"))
+                    .with_source(error)
+            })?;
+            releases.push((key, release));
+        }
+        Ok(releases)
+    }
+}
