@@ -11,7 +11,7 @@ use crate::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
     event::{EventKind, Stream},
-    vocabulary::{EnvironmentName, Fingerprint},
+    vocabulary::{Digest, EnvironmentName, Fingerprint},
 };
 
 /// Bounds on what a run may use at once. All are finite.
@@ -53,6 +53,7 @@ struct Shared {
     recall: Option<Arc<dyn Recall>>,
     run: Arc<str>,
     epoch: u64,
+    plan: Option<Digest>,
 }
 
 /// The first argument of every backend call. Cheap to clone.
@@ -96,6 +97,7 @@ impl Context {
                 recall: None,
                 run: Arc::from("none"),
                 epoch: 0,
+                plan: None,
             }),
             cancel: CancellationToken::new(),
             deadline: None,
@@ -140,8 +142,9 @@ impl Context {
         self.shared(|shared| shared.recall = Some(recall))
     }
 
-    pub(crate) fn with_run(self, run: &str, epoch: u64) -> Self {
+    pub(crate) fn with_run(self, run: &str, epoch: u64, plan: Digest) -> Self {
         self.shared(|shared| {
+            shared.plan = Some(plan);
             shared.run = Arc::from(run);
             shared.epoch = epoch;
         })
@@ -164,6 +167,11 @@ impl Context {
     /// The fencing token of the environment's lock; 0 outside a run.
     pub fn epoch(&self) -> u64 {
         self.shared.epoch
+    }
+
+    /// The digest of the plan that runs; `None` outside a run. Approvals are bound to it.
+    pub fn plan_digest(&self) -> Option<Digest> {
+        self.shared.plan
     }
 
     /// The attempt, from 1.

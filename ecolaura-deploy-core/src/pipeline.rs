@@ -12,7 +12,7 @@ use std::{
 
 pub(crate) use self::erased::{ErasedPlan, ErasedStep, Output};
 pub(crate) use self::handle::Outputs;
-pub use self::handle::{Constant, Handle, Source, constant};
+pub use self::handle::{Constant, Derived, Handle, Source, constant, derive};
 use crate::{
     Error,
     run::RetryPolicy,

@@ -107,14 +107,22 @@ pub struct ClusterPlan {
     pub changes: Vec<Change>,
     /// Manifest fields that this backend does not honour, with file, document and path.
     pub warnings: Vec<String>,
-    /// The state that was compared with, such as `revision 4`.
+    /// The state of these services that was compared with, such as `revision 4`.
     pub found: String,
+    /// The services (Deployments) of the workload.
+    pub services: Vec<ServiceName>,
 }
 
 impl ClusterPlan {
     /// These changes against `found`.
     pub fn new(changes: Vec<Change>, warnings: Vec<String>, found: impl Into<String>) -> Self {
-        Self { changes, warnings, found: found.into() }
+        Self { changes, warnings, found: found.into(), services: Vec::new() }
+    }
+
+    /// Of these services.
+    pub fn services(mut self, services: Vec<ServiceName>) -> Self {
+        self.services = services;
+        self
     }
 }
 

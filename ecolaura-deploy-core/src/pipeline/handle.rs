@@ -201,3 +201,47 @@ tuples!(A, B);
 tuples!(A, B, C);
 tuples!(A, B, C, D);
 tuples!(A, B, C, D, E);
+
+/// One leaf made of several values. Made by [`derive`].
+pub struct Derived<S: Source, T> {
+    source: S,
+    make: Arc<dyn Fn(S::Value) -> T + Send + Sync>,
+}
+
+/// What `make` makes of `source` once all of it is known. `make` must be pure: it runs when planning too.
+///
+/// ```
+/// use ecolaura_deploy_core::pipeline::{constant, derive};
+/// let sum = derive((constant(1_u64), constant(2_u64)), |(a, b)| a + b);
+/// ```
+pub fn derive<S: Source, T: Leaf>(source: S, make: impl Fn(S::Value) -> T + Send + Sync + 'static) -> Derived<S, T> {
+    Derived { source, make: Arc::new(make) }
+}
+
+impl<S: Source, T> fmt::Debug for Derived<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Derived").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl<S: Source, T: Leaf> Source for Derived<S, T> {
+    type Value = T;
+
+    fn steps(&self, into: &mut Vec<(u64, usize)>) {
+        self.source.steps(into);
+    }
+
+    fn planned(&self, known: &Known<'_>) -> Planned<T> {
+        if let Some(value) = self.source.resolve(known.outputs) {
+            return Planned::Known((self.make)(value));
+        }
+        let mut steps = Vec::new();
+        self.source.steps(&mut steps);
+        let missing = steps.into_iter().map(|(_, step)| step).find(|step| known.outputs.get(*step).is_none());
+        Planned::After(missing.map(known.names).unwrap_or_default())
+    }
+
+    fn resolve(&self, outputs: &Outputs) -> Option<T> {
+        self.source.resolve(outputs).map(|value| (self.make)(value))
+    }
+}

@@ -57,3 +57,10 @@ impl Release {
         Self { sequence, source: source.into(), images: BTreeMap::new(), manifests: None, site: None, schema: None }
     }
 }
+
+impl Release {
+    /// Whether `other` ships the same things, whatever their place in the order.
+    pub fn same_content(&self, other: &Self) -> bool {
+        Self { sequence: other.sequence, ..self.clone() } == *other
+    }
+}

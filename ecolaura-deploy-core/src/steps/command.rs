@@ -1,0 +1,316 @@
+//! A program of the caller's: tests, linters, compilers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Command as Process,
+};
+
+use super::files;
+use crate::{
+    Context, Effect, Error, ErrorKind, Result,
+    event::Stream,
+    plan::{Action, Change, World},
+    step::{Applied, EffectClass, Leaf, NoUndo, Planned, Step, StepPlan},
+    vocabulary::{Digest, Fingerprint},
+};
+
+/// The files that a command made, by their paths as they were declared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandOutput(pub BTreeMap<PathBuf, Digest>);
+
+impl Leaf for CommandOutput {}
+
+/// Runs a program, without a shell. Its output goes into events, line by line.
+///
+/// With declared inputs the step is fingerprinted: it does not run again for the same program, arguments,
+/// environment and files, as long as its declared outputs are as it left them.
+///
+/// ```
+/// use ecolaura_deploy_core::steps::Command;
+/// let tests = Command::new("cargo").args(["test", "--workspace"]).inputs(["app/src", "app/Cargo.lock"]);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Command {
+    program: OsString,
+    args: Vec<OsString>,
+    dir: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+    inputs: Vec<PathBuf>,
+    ignored: Vec<String>,
+    outputs: Vec<PathBuf>,
+}
+
+impl Command {
+    /// `program`, found on the path unless it holds a `/`.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            dir: None,
+            env: BTreeMap::new(),
+            inputs: Vec::new(),
+            ignored: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// With these arguments too.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// In this folder.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// With this variable. Not for secrets: it enters the fingerprint.
+    pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Reading these files and folders.
+    pub fn inputs(mut self, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.inputs.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Not counting, below input folders, files and folders of these names, such as `target`.
+    pub fn ignoring(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.ignored.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Making these files.
+    pub fn outputs(mut self, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.outputs.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    fn line(&self) -> String {
+        let mut line = self.program.to_string_lossy().into_owned();
+        for arg in &self.args {
+            line.push(' ');
+            line.push_str(&arg.to_string_lossy());
+        }
+        line
+    }
+
+    async fn fingerprint(&self) -> Result<Option<Fingerprint>> {
+        if self.inputs.is_empty() {
+            return Ok(None);
+        }
+        let mut fingerprint = Fingerprint::new().part("command", self.line());
+        for (key, value) in &self.env {
+            fingerprint = fingerprint.part(format!("env {key}"), value);
+        }
+        for (path, digest) in files::digests(self.inputs.clone(), self.ignored.clone()).await? {
+            fingerprint = fingerprint.digest_part(path, digest);
+        }
+        Ok(Some(fingerprint))
+    }
+
+    /// Whether every file is as `output` says.
+    async fn intact(&self, output: &CommandOutput) -> bool {
+        let present = output.0.keys().cloned().collect::<Vec<_>>();
+        if self.outputs.iter().any(|path| !output.0.contains_key(path)) {
+            return false;
+        }
+        match files::each(present).await {
+            Ok(digests) => digests == output.0,
+            Err(_) => false,
+        }
+    }
+
+    fn changes(&self, action: Action, reason: &str) -> Vec<Change> {
+        self.outputs.iter().map(|path| Change::new(World::File, path.display().to_string(), action, reason)).collect()
+    }
+
+    async fn run(&self, cx: &Context) -> Result<()> {
+        let mut process = Process::new(&self.program);
+        process.args(&self.args).envs(&self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process.kill_on_drop(true).process_group(0);
+        if let Some(dir) = &self.dir {
+            process.current_dir(dir);
+        }
+        let mut child = process.spawn().map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                _ => ErrorKind::CommandFailed,
+            };
+            Error::new(kind, "command.start", format!("`{}` cannot be started", self.line()))
+                .with("folder", self.dir.as_deref().unwrap_or(Path::new(".")).display())
+                .with_source(error)
+                .advice("install the program or correct its path")
+        })?;
+        let group = Group(child.id());
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let work = async {
+            let (out, err, status) =
+                tokio::join!(relay(cx, Stream::Stdout, out), relay(cx, Stream::Stderr, err), child.wait());
+            (out, err, status)
+        };
+        let (out, err, status) = cx
+            .bounded("command.run", work)
+            .await
+            .map_err(|error| error.with("command", self.line()).with_effect(Effect::Unknown))?;
+        group.leave();
+        let status = status.map_err(|error| Error::io("command.wait", &self.program, error))?;
+        if status.success() { Ok(()) } else { Err(self.failure(status, if err.is_empty() { out } else { err })) }
+    }
+
+    fn failure(&self, status: ExitStatus, tail: VecDeque<String>) -> Error {
+        let tail: Vec<String> = tail.into();
+        Error::new(ErrorKind::CommandFailed, "command.run", format!("`{}` ended with {status}", self.line()))
+            .with("last line", tail.last().map_or("none", String::as_str))
+            .with_effect(Effect::Unknown)
+            .advice("read its output, mend it, and run again")
+    }
+}
+
+/// A process and its children, ended together when the wait for them is given up.
+struct Group(Option<u32>);
+
+impl Group {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(id) = id {
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Hands on each line, and keeps the last ones.
+async fn relay(cx: &Context, stream: Stream, from: Option<impl AsyncRead + Unpin>) -> VecDeque<String> {
+    let mut tail = VecDeque::new();
+    let Some(from) = from else { return tail };
+    let mut lines = BufReader::new(from);
+    let mut line = Vec::new();
+    while matches!(lines.read_until(b'\n', &mut line).await, Ok(1..)) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        cx.output(stream, text.clone());
+        if tail.len() == 20 {
+            tail.pop_front();
+        }
+        tail.push_back(text);
+        line.clear();
+    }
+    tail
+}
+
+#[async_trait]
+impl Step for Command {
+    type Input = ();
+    type Output = CommandOutput;
+    type Undo = NoUndo;
+
+    fn kind(&self) -> &'static str {
+        "run command"
+    }
+
+    fn effect_class(&self) -> EffectClass {
+        EffectClass::Converging
+    }
+
+    async fn plan(&self, cx: &Context, _input: Planned<()>) -> Result<StepPlan<CommandOutput>> {
+        let Some(fingerprint) = self.fingerprint().await? else {
+            return Ok(StepPlan::changing(self.changes(Action::Update, "runs each time")));
+        };
+        let earlier: Option<CommandOutput> = cx.recall(self.kind(), &fingerprint).await;
+        let plan = match earlier {
+            Some(output) if self.intact(&output).await => {
+                StepPlan::unchanged(self.changes(Action::NoOp, "inputs unchanged"), output)
+            }
+            Some(_) => StepPlan::changing(self.changes(Action::Update, "a file it made is gone or differs")),
+            None => StepPlan::changing(self.changes(Action::Update, "not run for these inputs")),
+        };
+        Ok(plan.fingerprint(fingerprint))
+    }
+
+    async fn apply(&self, cx: &Context, _input: ()) -> Result<Applied<CommandOutput, NoUndo>> {
+        self.run(cx).await?;
+        let made = files::each(self.outputs.clone()).await.map_err(|error| {
+            error.with_effect(Effect::Partial).advice(format!("`{}` succeeded and did not make it", self.line()))
+        })?;
+        Ok(Applied::new(CommandOutput(made)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cx() -> Context {
+        Context::new("dev".parse().unwrap())
+    }
+
+    fn shell(script: &str) -> Command {
+        Command::new("sh").args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn a_failing_command_names_status_and_last_line() {
+        let error = shell("echo broken >&2; exit 3").apply(&cx(), ()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CommandFailed);
+        assert!(error.report().contains("exit status: 3") && error.report().contains("broken"), "{}", error.report());
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let error = Command::new("no-such-program-here").apply(&cx(), ()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.report().contains("no-such-program-here"));
+    }
+
+    #[tokio::test]
+    async fn a_declared_file_that_was_not_made_is_an_error() {
+        let error = shell("true").outputs(["/nowhere/at/all"]).apply(&cx(), ()).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::Partial));
+    }
+
+    #[tokio::test]
+    async fn a_cancel_ends_the_children_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let token = tokio_util::sync::CancellationToken::new();
+        let cx = cx().with_cancellation(token.clone());
+        let command = shell(&script);
+        let (result, ()) = tokio::join!(command.apply(&cx, ()), async {
+            while std::fs::read_to_string(&pid).unwrap_or_default().trim().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            token.cancel();
+        });
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
+        let child: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        let child = rustix::process::Pid::from_raw(child).unwrap();
+        let gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_nonzero())).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        while !gone() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

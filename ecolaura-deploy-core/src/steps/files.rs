@@ -1,0 +1,77 @@
+//! Digests of the files that steps read and make.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Error, Result,
+    vocabulary::{Digest, Digester},
+};
+
+/// The digest of every file at or below `paths`, by path; links count by where they point.
+pub(super) async fn digests(paths: Vec<PathBuf>, ignored: Vec<String>) -> Result<BTreeMap<String, Digest>> {
+    blocking(move || {
+        let mut found = BTreeMap::new();
+        for path in &paths {
+            walk(path, &ignored, &mut found)?;
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// The digest of each of `paths`, all of which must be files.
+pub(super) async fn each(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Digest>> {
+    blocking(move || {
+        paths
+            .into_iter()
+            .map(|path| {
+                let digest = digest(&path)?;
+                Ok((path, digest))
+            })
+            .collect()
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("files.digest", "the digest task was lost").with_source(error))?
+}
+
+fn walk(path: &Path, ignored: &[String], found: &mut BTreeMap<String, Digest>) -> Result<()> {
+    let failed = |error| Error::io("files.digest", path, error);
+    let kind = std::fs::symlink_metadata(path).map_err(failed)?.file_type();
+    if kind.is_symlink() {
+        let target = std::fs::read_link(path).map_err(failed)?;
+        found.insert(path.display().to_string(), Digest::of(target.as_os_str().as_encoded_bytes()));
+    } else if kind.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if !ignored.iter().any(|name| entry.file_name().to_str() == Some(name)) {
+                walk(&entry.path(), ignored, found)?;
+            }
+        }
+    } else {
+        found.insert(path.display().to_string(), digest(path)?);
+    }
+    Ok(())
+}
+
+fn digest(path: &Path) -> Result<Digest> {
+    let failed = |error| Error::io("files.digest", path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut digester = Digester::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(digester.finish()),
+            read => digester.update(&buffer[..read]),
+        }
+    }
+}
