@@ -73,6 +73,15 @@ impl FakeCdn {
         self.state().losing.insert(key.into());
     }
 
+    /// Loses the stored content of the live release's `key`.
+    pub fn forget_content(&self, key: &str) {
+        let mut state = self.state();
+        let digest = state.history.live_manifest().and_then(|manifest| manifest.0.get(key)).map(|object| object.digest);
+        if let Some(digest) = digest {
+            state.contents.remove(&digest);
+        }
+    }
+
     /// What a browser gets for `key`: of the live release, or an asset of one that is kept.
     pub fn get(&self, key: &str) -> Option<(SiteObject, Bytes)> {
         let state = self.state();
