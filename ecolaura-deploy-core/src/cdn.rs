@@ -1,1 +1,33 @@
 //! The publish protocol, the same for every CDN: assets, barrier, pages, invalidation, pruning later.
+//!
+//! A page and the assets it names are fetched at different times, by browsers that may hold an old page for hours. So
+//! assets appear before the pages that name them, nothing is deleted by a publish, and what was published before stays
+//! for as many releases as are kept. Undoing a publish needs no upload: everything is still there.
+//!
+//! [`SiteSource`] says what a site consists of, [`publish`] brings a [`CdnPublisher`](crate::backend::CdnPublisher)
+//! to it, [`plan()`] says what that would change, [`switch_back`] undoes it. [`diff()`] and [`invalidation_paths`] are
+//! the decisions in it, without I/O.
+
+mod content_type;
+mod diff;
+mod digesting;
+mod invalidation;
+mod key;
+mod plan;
+mod publish;
+mod rules;
+pub(crate) mod scratch;
+mod source;
+mod switch_back;
+mod walk;
+
+pub use self::{
+    content_type::content_type,
+    diff::{KeyChange, KeyDiff, SiteDiff, diff},
+    invalidation::{invalidation_paths, invalidation_reference},
+    plan::plan,
+    publish::{PublishOptions, PublishReport, publish},
+    rules::{CacheRule, HeaderRule, default_cache_control},
+    source::{PreparedSite, SiteSource},
+    switch_back::switch_back,
+};

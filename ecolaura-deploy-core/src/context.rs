@@ -142,9 +142,12 @@ impl Context {
         self.shared(|shared| shared.recall = Some(recall))
     }
 
-    pub(crate) fn with_run(self, run: &str, epoch: u64, plan: Digest) -> Self {
+    pub(crate) fn with_plan(self, plan: Digest) -> Self {
+        self.shared(|shared| shared.plan = Some(plan))
+    }
+
+    pub(crate) fn with_run(self, run: &str, epoch: u64) -> Self {
         self.shared(|shared| {
-            shared.plan = Some(plan);
             shared.run = Arc::from(run);
             shared.epoch = epoch;
         })

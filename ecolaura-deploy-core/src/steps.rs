@@ -11,6 +11,7 @@ mod flag;
 mod image;
 mod record;
 mod rollout;
+mod site;
 
 pub use self::{
     approve::Approve,
@@ -22,4 +23,5 @@ pub use self::{
     image::{BuildImage, PushImage, TagUndo},
     record::{RecordRelease, RecordUndo},
     rollout::{Analyst, Rollout, Strategy},
+    site::{PublishSite, SiteUndo},
 };

@@ -147,7 +147,7 @@ impl Runner {
         let journal = Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), &pipeline.environment, &run);
         let shared = Arc::new(Shared {
             outputs: Outputs::new(pipeline.nodes.len()),
-            cx: planning.with_run(&run, 0, now.digest()).with_emit(emitter.clone()),
+            cx: planning.with_run(&run, 0).with_plan(now.digest()).with_emit(emitter.clone()),
             journal,
             emitter,
             evidence: Evidence(Arc::clone(&self.store)),

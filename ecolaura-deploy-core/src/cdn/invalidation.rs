@@ -1,0 +1,102 @@
+//! What caches must forget after a change, and under which reference.
+
+use std::collections::BTreeSet;
+
+use super::{SiteDiff, key};
+use crate::{
+    Context,
+    backend::Invalidation,
+    vocabulary::{Digest, Digester, Name},
+};
+
+/// The paths that caches may hold in an old form: of mutable keys that changed, came or went, URL-encoded and sorted.
+/// `/dir/` stands beside `/dir/index.html`. More than `limit` become `/*`. Without a release before there is nothing
+/// to forget.
+pub fn invalidation_paths(diff: &SiteDiff, limit: usize) -> Vec<String> {
+    if !diff.has_old {
+        return Vec::new();
+    }
+    let mut paths = BTreeSet::new();
+    for changed in diff.changed().filter(|changed| changed.mutable) {
+        let path = key::url_path(&changed.key);
+        if let Some(folder) = path.strip_suffix("index.html").filter(|folder| folder.ends_with('/')) {
+            paths.insert(folder.to_owned());
+        }
+        paths.insert(path);
+        if paths.len() > limit {
+            return vec!["/*".to_owned()];
+        }
+    }
+    paths.into_iter().collect()
+}
+
+/// The reference of an invalidation: the same for every attempt at the same wish, another for any other.
+///
+/// `effect` is [`Context::effect_key`]. Site, release and paths alone are not enough: a release that is published, taken
+/// back and published again wants the same paths forgotten a second time.
+pub fn invalidation_reference(site: &Name, release: Digest, paths: &[String], effect: &str) -> String {
+    let mut digester = Digester::new();
+    digester.field(site.as_str()).field(release.as_bytes()).field(effect);
+    for path in paths {
+        digester.field(path);
+    }
+    digester.finish().to_hex()
+}
+
+/// The invalidation for `paths`. Outside a run nothing tells one attempt from another, so each is a wish of its own.
+pub(super) fn invalidation(cx: &Context, site: &Name, release: Digest, paths: Vec<String>) -> Invalidation {
+    let effect = match cx.run_id() {
+        "none" => format!("{}/{}", cx.clock().now(), std::process::id()),
+        _ => cx.effect_key(),
+    };
+    Invalidation::new(invalidation_reference(site, release, &paths, &effect), paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{SiteManifest, SiteObject},
+        cdn::{default_cache_control, diff},
+    };
+
+    fn site(files: &[(&str, &str)]) -> SiteManifest {
+        let object = |key: &str, text: &str| {
+            SiteObject::new(Digest::of(text), text.len() as u64, "text/html", default_cache_control(key))
+        };
+        SiteManifest(files.iter().map(|(key, text)| ((*key).to_owned(), object(key, text))).collect())
+    }
+
+    #[test]
+    fn only_mutable_keys_that_changed_are_forgotten() {
+        let old = site(&[("index.html", "1"), ("same.html", "1"), ("old.html", "1"), ("a.4f2a91c0.js", "1")]);
+        let new = site(&[("index.html", "2"), ("same.html", "1"), ("d/index.html", "1"), ("a.5f2a91c0.js", "2")]);
+        let diff = diff(Some(&old), &new);
+        let paths = ["/", "/d/", "/d/index.html", "/index.html", "/old.html"];
+        assert_eq!(invalidation_paths(&diff, 5), paths);
+        assert_eq!(invalidation_paths(&diff, 4), ["/*"]);
+    }
+
+    #[test]
+    fn nothing_is_forgotten_before_the_first_release_and_index_is_a_whole_name() {
+        let new = site(&[("index.html", "1"), ("reindex.html", "1")]);
+        assert!(invalidation_paths(&diff(None, &new), 9).is_empty());
+        let old = site(&[("index.html", "1"), ("reindex.html", "0")]);
+        assert_eq!(invalidation_paths(&diff(Some(&old), &new), 9), ["/reindex.html"]);
+    }
+
+    #[test]
+    fn a_reference_is_of_site_release_paths_and_effect() {
+        let (site, other) = (Name::new("web").unwrap(), Name::new("docs").unwrap());
+        let paths = ["/a".to_owned(), "/b".to_owned()];
+        let reference = invalidation_reference(&site, Digest::of("1"), &paths, "run/step");
+        assert_eq!(reference, invalidation_reference(&site, Digest::of("1"), &paths, "run/step"));
+        let others = [
+            invalidation_reference(&other, Digest::of("1"), &paths, "run/step"),
+            invalidation_reference(&site, Digest::of("2"), &paths, "run/step"),
+            invalidation_reference(&site, Digest::of("1"), &paths[..1], "run/step"),
+            invalidation_reference(&site, Digest::of("1"), &paths, "run2/step"),
+        ];
+        assert!(!others.contains(&reference));
+    }
+}

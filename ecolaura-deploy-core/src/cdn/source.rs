@@ -1,0 +1,255 @@
+//! What a site consists of: a folder, files made in memory, and the rules for their headers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+
+use super::{
+    CacheRule, HeaderRule, digesting, key,
+    rules::Rules,
+    scratch::Scratch,
+    walk::{self, Listing},
+};
+use crate::{
+    Context, Error, Result,
+    backend::{SiteManifest, SiteObject},
+    vocabulary::Digest,
+};
+
+const OPERATION: &str = "cdn.read_site";
+
+/// A folder to publish, with the rules for its files' headers.
+///
+/// Refused are, all at once and each with its name: symbolic links that leave the folder or lead to a hidden file or a
+/// folder, devices and sockets, hidden files (unless exposed or ignored), names that are not UTF-8 or hold control
+/// characters, keys that differ only in case, files that cannot be read, and a site without files.
+///
+/// ```
+/// use ecolaura_deploy_core::{cdn::{CacheRule, HeaderRule, SiteSource}, vocabulary::CacheControl};
+/// let site = SiteSource::new("web/dist")
+///     .cache(CacheRule::new("fonts/**", CacheControl::Immutable))
+///     .header(HeaderRule::new("**/*.html", "x-content-type-options", "nosniff"))
+///     .ignore("**/*.map")
+///     .file("config.json", r#"{"api":"https://staging.example"}"#);
+/// ```
+#[derive(Debug, Clone)]
+pub struct SiteSource {
+    dir: PathBuf,
+    files: BTreeMap<String, Bytes>,
+    types: Vec<(String, String)>,
+    cache: Vec<CacheRule>,
+    headers: Vec<HeaderRule>,
+    ignored: Vec<String>,
+    exposed: BTreeSet<String>,
+    scratch: Arc<OnceLock<Arc<Scratch>>>,
+}
+
+impl SiteSource {
+    /// The folder `dir`, with the default rules: [`super::content_type`] and [`super::default_cache_control`].
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            files: BTreeMap::new(),
+            types: Vec::new(),
+            cache: Vec::new(),
+            headers: Vec::new(),
+            ignored: Vec::new(),
+            exposed: BTreeSet::new(),
+            scratch: Arc::default(),
+        }
+    }
+
+    /// Publishes `content` as `key`, in place of the folder's file if there is one. For what differs by environment.
+    pub fn file(mut self, key: impl Into<String>, content: impl Into<Bytes>) -> Self {
+        self.files.insert(key.into(), content.into());
+        // Clones made before must not see this one's files.
+        self.scratch = Arc::default();
+        self
+    }
+
+    /// Adds a cache rule; the first that matches counts, before the defaults.
+    pub fn cache(mut self, rule: CacheRule) -> Self {
+        self.cache.push(rule);
+        self
+    }
+
+    /// Adds a header rule; all that match count.
+    pub fn header(mut self, rule: HeaderRule) -> Self {
+        self.headers.push(rule);
+        self
+    }
+
+    /// Serves keys that match `glob` as `content_type`; the first that matches counts, before the defaults.
+    pub fn content_type(mut self, glob: impl Into<String>, content_type: impl Into<String>) -> Self {
+        self.types.push((glob.into(), content_type.into()));
+        self
+    }
+
+    /// Leaves out files and whole folders that match `glob`.
+    pub fn ignore(mut self, glob: impl Into<String>) -> Self {
+        self.ignored.push(glob.into());
+        self
+    }
+
+    /// Publishes the hidden file or folder at `key`, such as `.well-known`, with everything in it.
+    pub fn expose(mut self, key: impl Into<String>) -> Self {
+        self.exposed.insert(key.into());
+        self
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads the site: its manifest, and the file behind each key. Files given in memory are written below the
+    /// machine's temporary folder and stay as long as this source or a [`PreparedSite`] of it. Reads only otherwise;
+    /// may be repeated. Fails with `InvalidInput` naming every problem, `NotFound`, `PermissionDenied`, `Cancelled`.
+    pub async fn manifest(&self, cx: &Context) -> Result<(SiteManifest, BTreeMap<String, PathBuf>)> {
+        cx.check(OPERATION)?;
+        let mut problems = Vec::new();
+        let rules = Arc::new(self.rules(&mut problems));
+        let listing = self.list(cx, &rules).await?;
+        problems.extend(listing.problems);
+        let files = listing.files;
+        problems.extend(clashes(files.keys()));
+        if files.is_empty() && problems.is_empty() {
+            problems.push("there is no file in it".to_owned());
+        }
+        let measured = digesting::measure(cx, files.values().cloned().collect()).await?;
+        let mut manifest = SiteManifest::default();
+        for (key, measured) in files.keys().zip(measured) {
+            match measured {
+                Ok((digest, size)) => _ = manifest.0.insert(key.clone(), object(&rules, key, digest, size)),
+                Err(why) => problems.push(why),
+            }
+        }
+        if problems.is_empty() { Ok((manifest, files)) } else { Err(self.refuse(problems)) }
+    }
+
+    /// Reads the site as [`SiteSource::manifest`] does, for [`super::publish`].
+    pub async fn prepare(&self, cx: &Context) -> Result<PreparedSite> {
+        let (manifest, files) = self.manifest(cx).await?;
+        Ok(PreparedSite { scratch: self.scratch.get().cloned(), ..PreparedSite::new(manifest, files) })
+    }
+
+    fn rules(&self, problems: &mut Vec<String>) -> Rules {
+        let mut rules = Rules::default();
+        let mut note = |result: Result<(), String>| problems.extend(result.err());
+        for (glob, value) in &self.types {
+            note(rules.content_type(glob, value));
+        }
+        for rule in &self.cache {
+            note(rules.cache(rule));
+        }
+        for rule in &self.headers {
+            note(rules.header(rule));
+        }
+        for glob in &self.ignored {
+            note(rules.ignore(glob));
+        }
+        rules
+    }
+
+    /// The folder's files and those given in memory.
+    async fn list(&self, cx: &Context, rules: &Arc<Rules>) -> Result<Listing> {
+        let (source, rules, context) = (self.clone(), Arc::clone(rules), cx.clone());
+        let unit = move || {
+            let mut listing = walk::list(&context, &source.dir, &rules, &source.exposed)?;
+            source.add_files(&mut listing)?;
+            Ok(listing)
+        };
+        tokio::task::spawn_blocking(unit)
+            .await
+            .map_err(|error| Error::internal(OPERATION, "reading the folder panicked").with_source(error))?
+    }
+
+    fn add_files(&self, listing: &mut Listing) -> Result<()> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let temporary = |error| Error::io(OPERATION, std::env::temp_dir(), error);
+        if self.scratch.get().is_none() {
+            // Of two that come here at once, the loser's folder goes away again.
+            _ = self.scratch.set(Arc::new(Scratch::new().map_err(temporary)?));
+        }
+        let Some(scratch) = self.scratch.get() else { return Ok(()) };
+        for (key, content) in &self.files {
+            if let Some(why) = key::refusal(key) {
+                listing.problems.push(format!("`{}`: {why}", key.escape_debug()));
+                continue;
+            }
+            let path = scratch.path().join(Digest::of(content).to_hex());
+            std::fs::write(&path, content).map_err(|error| Error::io(OPERATION, &path, error))?;
+            listing.files.insert(key.clone(), path);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, mut problems: Vec<String>) -> Error {
+        problems.sort();
+        problems.dedup();
+        let count = problems.len();
+        let message =
+            format!("{count} problem{} in the site: {}", if count == 1 { "" } else { "s" }, problems.join("; "));
+        Error::invalid(OPERATION, message)
+            .with("folder", self.dir.display())
+            .advice("mend what is named and run again; nothing was published")
+    }
+}
+
+fn object(rules: &Rules, key: &str, digest: Digest, size: u64) -> SiteObject {
+    let mut object = SiteObject::new(digest, size, rules.content_type_of(key), rules.cache_control_of(key));
+    object.headers.extend(rules.headers_of(key));
+    object
+}
+
+/// Keys that some stores and file systems would take for one another.
+fn clashes<'a>(keys: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut seen: BTreeMap<String, &String> = BTreeMap::new();
+    let mut clashes = Vec::new();
+    for key in keys {
+        if let Some(other) = seen.insert(key::folded(key), key) {
+            clashes.push(format!("`{other}` and `{key}` differ only in case; rename one"));
+        }
+    }
+    clashes
+}
+
+/// A site that was read: its manifest, and where the content of each key is.
+#[derive(Debug, Clone)]
+pub struct PreparedSite {
+    manifest: SiteManifest,
+    files: BTreeMap<String, PathBuf>,
+    #[expect(dead_code, reason = "keeps the files that were given in memory")]
+    scratch: Option<Arc<Scratch>>,
+}
+
+impl PreparedSite {
+    /// `manifest` with the contents in `files`. A key without a file can only be published if it is stored already.
+    pub fn new(manifest: SiteManifest, files: BTreeMap<String, PathBuf>) -> Self {
+        Self { manifest, files, scratch: None }
+    }
+
+    /// What it consists of.
+    pub fn manifest(&self) -> &SiteManifest {
+        &self.manifest
+    }
+
+    /// The file with each key's content.
+    pub fn files(&self) -> &BTreeMap<String, PathBuf> {
+        &self.files
+    }
+
+    /// The release's id: the digest over the manifest.
+    pub fn release(&self) -> Digest {
+        self.manifest.id()
+    }
+}
+
+#[cfg(test)]
+mod tests;
