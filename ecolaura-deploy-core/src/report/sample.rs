@@ -117,7 +117,12 @@ fn whole_plan(environment: &str) -> EventKind {
                 "push backend",
                 "push image",
                 vec![
-                    change(World::Registry, "ecolaura/backend:1.4.0", Action::Create, "digest known after `build backend`"),
+                    change(
+                        World::Registry,
+                        "ecolaura/backend:1.4.0",
+                        Action::Create,
+                        "digest known after `build backend`",
+                    ),
                     Change::unchanged(World::Registry, "ecolaura/notifications:1.3.2"),
                 ],
             ),
@@ -127,8 +132,18 @@ fn whole_plan(environment: &str) -> EventKind {
                 "roll out backend",
                 "roll out",
                 vec![
-                    change(World::Cluster, "deployment backend", Action::Update, "image → digest known after `build backend`"),
-                    change(World::Cluster, "configmap backend-cache", Action::Delete, "no manifest declares it any more"),
+                    change(
+                        World::Cluster,
+                        "deployment backend",
+                        Action::Update,
+                        "image → digest known after `build backend`",
+                    ),
+                    change(
+                        World::Cluster,
+                        "configmap backend-cache",
+                        Action::Delete,
+                        "no manifest declares it any more",
+                    ),
                     Change::unchanged(World::Cluster, "service backend"),
                     Change::unchanged(World::Cluster, "deployment notifications"),
                 ],
@@ -136,8 +151,10 @@ fn whole_plan(environment: &str) -> EventKind {
             step(
                 "publish site",
                 "publish site",
-                vec![change(World::Cdn, "assets/*", Action::Create, "14 files are new"),
-                     change(World::Cdn, "index.html", Action::Update, "content differs")],
+                vec![
+                    change(World::Cdn, "assets/*", Action::Create, "14 files are new"),
+                    change(World::Cdn, "index.html", Action::Update, "content differs"),
+                ],
             ),
             step("switch flag", "switch flag", vec![change(World::Flag, "co2-chart", Action::Update, "off → on")]),
         ],
@@ -161,11 +178,8 @@ fn begin(environment: &'static str) -> Script {
     script.start("push backend").wait(900);
     let error = Error::new(ErrorKind::Unavailable, "registry.push", "connection refused")
         .with("registry", "registry.ecolaura.test:5000");
-    let retry = EventKind::RetryScheduled {
-        attempt: 1,
-        delay: Duration::from_secs(2),
-        error: ErrorRecord::from(&error),
-    };
+    let retry =
+        EventKind::RetryScheduled { attempt: 1, delay: Duration::from_secs(2), error: ErrorRecord::from(&error) };
     script.say("push backend", retry).wait(2_600).finish("push backend", StepOutcome::Done, 3_500);
     script.start("scan backend").wait(300).say("scan backend", scanned()).finish(
         "scan backend",
@@ -229,15 +243,12 @@ pub(super) fn nothing_to_do() -> Vec<Event> {
 }
 
 pub(super) fn rollout_error() -> ErrorRecord {
-    let error = Error::new(
-        ErrorKind::RolloutFailed,
-        "cluster.rollout",
-        "pod backend-7c9-2 crashed 3 times: exit status 101",
-    )
-    .with("deployment", "backend")
-    .with("container", "backend")
-    .advice("read the pod's output below; the database URL <DATABASE_URL> is read from secret `backend-db`")
-    .with_effect(Effect::Partial);
+    let error =
+        Error::new(ErrorKind::RolloutFailed, "cluster.rollout", "pod backend-7c9-2 crashed 3 times: exit status 101")
+            .with("deployment", "backend")
+            .with("container", "backend")
+            .advice("read the pod's output below; the database URL <DATABASE_URL> is read from secret `backend-db`")
+            .with_effect(Effect::Partial);
     ErrorRecord::from(&error)
 }
 

@@ -80,8 +80,7 @@ fn step_lines(step: &StepSummary, width: usize, style: Style) -> Vec<String> {
         false => style.paint(Paint::Dim, &format!(" ({})", one_line(&step.kind))),
     };
     let mut lines = vec![format!("  {}{kind}", one_line(&step.name))];
-    let (unchanged, changed): (Vec<_>, Vec<_>) =
-        step.changes.iter().partition(|change| change.action == Action::NoOp);
+    let (unchanged, changed): (Vec<_>, Vec<_>) = step.changes.iter().partition(|change| change.action == Action::NoOp);
     lines.extend(changed.into_iter().flat_map(|change| change_lines(change, width, style)));
     if !unchanged.is_empty() {
         lines.push(style.paint(Paint::Dim, &format!("    = {} unchanged", unchanged.len())));
