@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn every_key_of_either_is_there_once_in_order() {
         use CacheControl::{Immutable, NoStore, Revalidate};
-        let old = site(&[("a", "1", Revalidate), ("b", "1", Revalidate), ("c", "1", Revalidate), ("e", "1", Immutable)]);
+        let old =
+            site(&[("a", "1", Revalidate), ("b", "1", Revalidate), ("c", "1", Revalidate), ("e", "1", Immutable)]);
         let new = site(&[("a", "1", Revalidate), ("b", "2", Revalidate), ("c", "1", NoStore), ("d", "1", Immutable)]);
         let diff = diff(Some(&old), &new);
         let seen: Vec<_> = diff.keys.iter().map(|key| (key.key.as_str(), key.change, key.mutable)).collect();

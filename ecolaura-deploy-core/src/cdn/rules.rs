@@ -88,8 +88,7 @@ fn is_hash(part: &str) -> bool {
         return false;
     }
     let has = |test: fn(&u8) -> bool| part.as_bytes().iter().any(test);
-    let (digit, lower, upper) =
-        (has(u8::is_ascii_digit), has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
+    let (digit, lower, upper) = (has(u8::is_ascii_digit), has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
     let hex = part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let base32 = part.len() == 8 && part.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
     digit && ((hex && (lower ^ upper)) || (lower && upper) || (base32 && upper))
@@ -125,7 +124,8 @@ impl Rules {
         if HeaderValue::from_str(value).is_err() || !value.is_ascii() {
             return Err(format!("the value of header `{name}` holds something else than visible ASCII"));
         }
-        let owned = ["content-type", "cache-control", "content-length", "etag", "transfer-encoding", "connection", "date"];
+        let owned =
+            ["content-type", "cache-control", "content-length", "etag", "transfer-encoding", "connection", "date"];
         if owned.contains(&name.as_str()) {
             return Err(format!("header `{name}` is set by the publisher; use a content type or cache rule"));
         }
@@ -176,11 +176,20 @@ mod tests {
 
     #[test]
     fn hashes_are_told_from_words_numbers_and_dates() {
-        let hashed = ["a.4f2a91c0.js", "d/a-4F2A91C0.css", "index-BfSsf1Qb.js", "chunk-4XQZ7RGA.js", "a.4f2a91c0.js.map"];
+        let hashed =
+            ["a.4f2a91c0.js", "d/a-4F2A91C0.css", "index-BfSsf1Qb.js", "chunk-4XQZ7RGA.js", "a.4f2a91c0.js.map"];
         for key in hashed {
             assert_eq!(default_cache_control(key), CacheControl::Immutable, "{key}");
         }
-        let plain = ["jquery.min.js", "a-deadbeef.js", "report-20240131.pdf", "a-polyfill2.js", "4f2a91c0", "a.b", "x.4f2a91c0"];
+        let plain = [
+            "jquery.min.js",
+            "a-deadbeef.js",
+            "report-20240131.pdf",
+            "a-polyfill2.js",
+            "4f2a91c0",
+            "a.b",
+            "x.4f2a91c0",
+        ];
         for key in plain {
             assert!(matches!(default_cache_control(key), CacheControl::MaxAge { .. }), "{key}");
         }

@@ -194,7 +194,8 @@ impl SiteSource {
         problems.sort();
         problems.dedup();
         let count = problems.len();
-        let message = format!("{count} problem{} in the site: {}", if count == 1 { "" } else { "s" }, problems.join("; "));
+        let message =
+            format!("{count} problem{} in the site: {}", if count == 1 { "" } else { "s" }, problems.join("; "));
         Error::invalid(OPERATION, message)
             .with("folder", self.dir.display())
             .advice("mend what is named and run again; nothing was published")

@@ -39,7 +39,10 @@ async fn a_site_is_its_files_with_headers_by_rule() {
     assert!(files.keys().eq(manifest.0.keys()));
     let page = &manifest.0["index.html"];
     assert_eq!((page.digest, page.size), (Digest::of("<p>"), 3));
-    assert_eq!((page.content_type.as_str(), page.cache_control), ("text/html; charset=utf-8", CacheControl::Revalidate));
+    assert_eq!(
+        (page.content_type.as_str(), page.cache_control),
+        ("text/html; charset=utf-8", CacheControl::Revalidate)
+    );
     assert_eq!(page.headers["x-frame-options"], "DENY");
     assert_eq!(manifest.0["a/app.js"].cache_control, CacheControl::NoStore);
     assert!(manifest.0["a/app.4f2a91c0.js"].is_immutable());
@@ -64,7 +67,8 @@ async fn files_in_memory_stand_before_those_of_the_folder() {
 #[tokio::test]
 async fn every_problem_is_named_at_once_and_nothing_outside_is_read() {
     let outside = folder(&[("secret", "s")]);
-    let dir = folder(&[("index.html", ""), (".env", "KEY"), (".git/config", ""), ("a/Logo.svg", ""), ("a/logo.svg", "")]);
+    let dir =
+        folder(&[("index.html", ""), (".env", "KEY"), (".git/config", ""), ("a/Logo.svg", ""), ("a/logo.svg", "")]);
     let root = dir.path();
     symlink(outside.path().join("secret"), root.join("leak.txt")).unwrap();
     symlink(outside.path(), root.join("leaks")).unwrap();

@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use super::store::{Store, blocking};
 use crate::{
     Context, Error, ErrorKind, Result,
-    backend::{
-        Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, UploadRequest,
-    },
+    backend::{Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, UploadRequest},
     vocabulary::{Digest, Name},
 };
 
@@ -97,7 +95,8 @@ impl CdnPublisher for DirectoryCdn {
 
     async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()> {
         if invalidation.paths.len() > INVALIDATION_PATHS {
-            let message = format!("{} paths in one invalidation, at most {INVALIDATION_PATHS}", invalidation.paths.len());
+            let message =
+                format!("{} paths in one invalidation, at most {INVALIDATION_PATHS}", invalidation.paths.len());
             return Err(Error::new(ErrorKind::LimitExceeded, "cdn.invalidate", message).advice("name `/*` instead"));
         }
         let lock = self.store.lock(cx).await?;

@@ -67,7 +67,11 @@ impl Store {
         let path = self.manifest(release);
         let bytes = fs::read(&path).map_err(|error| Error::io(operation, &path, error))?;
         let manifest: SiteManifest = parse(operation, &path, &bytes)?;
-        if manifest.id() == release { Ok(manifest) } else { Err(corrupt(operation, &path, "its digest differs from its name")) }
+        if manifest.id() == release {
+            Ok(manifest)
+        } else {
+            Err(corrupt(operation, &path, "its digest differs from its name"))
+        }
     }
 
     pub(super) fn write_manifest(&self, operation: &'static str, manifest: &SiteManifest) -> Result<()> {
@@ -117,7 +121,8 @@ impl Store {
             keys.extend(manifest.0.into_keys());
         }
         let forgotten = self.forgotten(operation, &kept)?.into_iter();
-        let forgotten: Vec<_> = forgotten.map(|id| Ok((id, self.read_manifest(operation, id)?))).collect::<Result<_>>()?;
+        let forgotten: Vec<_> =
+            forgotten.map(|id| Ok((id, self.read_manifest(operation, id)?))).collect::<Result<_>>()?;
         if kept != pointer {
             self.set_pointer(operation, &kept)?;
         }
@@ -135,7 +140,8 @@ impl Store {
 }
 
 fn json<T: Serialize>(operation: &'static str, value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::internal(operation, "could not be written as JSON").with_source(error))
+    serde_json::to_vec(value)
+        .map_err(|error| Error::internal(operation, "could not be written as JSON").with_source(error))
 }
 
 fn parse<T: DeserializeOwned>(operation: &'static str, path: &Path, bytes: &[u8]) -> Result<T> {
