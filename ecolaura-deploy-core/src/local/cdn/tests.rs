@@ -190,7 +190,7 @@ async fn a_lock_that_another_process_holds_is_waited_for_until_the_deadline() {
     release(dir.path(), 1).await;
     let lock = fs::File::open(dir.path().join("site/lock")).unwrap();
     lock.lock().unwrap();
-    let (cdn, bounded) = (cdn(dir.path()), cx().with_deadline_in(std::time::Duration::from_secs(60)));
+    let (cdn, bounded) = (cdn(dir.path()), cx().with_deadline_in(std::time::Duration::from_mins(1)));
     assert_eq!(cdn.prune(&bounded, 1).await.unwrap_err().kind(), ErrorKind::Timeout);
     drop(lock);
     cdn.prune(&cx(), 1).await.unwrap();
