@@ -14,6 +14,7 @@
 //!
 //! Nothing is on by default; all are additive.
 
+pub mod analysis;
 pub mod backend;
 pub mod cdn;
 pub mod clock;
@@ -24,6 +25,7 @@ mod gate;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod plan;
+pub mod redact;
 pub mod report;
 pub mod run;
 mod secret;
@@ -32,6 +34,7 @@ pub mod sqlite;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod vocabulary;
+pub mod window;
 
 pub use self::{
     context::{Context, Limits},
