@@ -14,6 +14,7 @@
 //!
 //! Nothing is on by default; all are additive.
 
+pub mod analysis;
 pub mod backend;
 pub mod cdn;
 pub mod clock;
@@ -25,6 +26,7 @@ mod gate;
 pub mod local;
 pub mod pipeline;
 pub mod plan;
+pub mod redact;
 pub mod report;
 pub mod run;
 mod secret;
@@ -36,6 +38,7 @@ pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod vocabulary;
+pub mod window;
 
 pub use self::{
     context::{Context, Limits},
