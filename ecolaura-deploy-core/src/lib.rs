@@ -46,3 +46,9 @@ pub use self::{
     gate::{Admitted, Verdict},
     secret::{Secret, SecretRef},
 };
+
+/// Compiles the README's program.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct ReadmeDoctests;

@@ -197,9 +197,9 @@ mod tests {
         WindowState::Open { until: Some(at(until)) }
     }
 
-    fn opens(state: WindowState) -> Option<Timestamp> {
+    fn opens(state: &WindowState) -> Option<Timestamp> {
         match state {
-            WindowState::Closed { opens, .. } => opens,
+            WindowState::Closed { opens, .. } => *opens,
             WindowState::Open { .. } => panic!("open"),
         }
     }
@@ -213,8 +213,8 @@ mod tests {
         let window =
             MaintenanceWindow::new("UTC").unwrap().weekly([Weekday::Monday], time(8, 0, 0, 0), time(9, 0, 0, 0));
         assert_eq!(window.state(at("2026-03-02T08:00:00Z")), open("2026-03-02T09:00:00Z"));
-        assert_eq!(opens(window.state(at("2026-03-02T07:59:59Z"))), Some(at("2026-03-02T08:00:00Z")));
-        assert_eq!(opens(window.state(at("2026-03-02T09:00:00Z"))), Some(at("2026-03-09T08:00:00Z")));
+        assert_eq!(opens(&window.state(at("2026-03-02T07:59:59Z"))), Some(at("2026-03-02T08:00:00Z")));
+        assert_eq!(opens(&window.state(at("2026-03-02T09:00:00Z"))), Some(at("2026-03-09T08:00:00Z")));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
     fn the_window_keeps_its_local_hours_when_clocks_change() {
         // Forward on 29 March 2026: 01:00 is 00:00Z, 04:00 is 02:00Z; two hours long. Back on 25 October: four.
         assert_eq!(sunday_night().state(at("2026-03-29T00:00:00Z")), open("2026-03-29T02:00:00Z"));
-        assert_eq!(opens(sunday_night().state(at("2026-03-29T02:00:00Z"))), Some(at("2026-04-04T23:00:00Z")));
+        assert_eq!(opens(&sunday_night().state(at("2026-03-29T02:00:00Z"))), Some(at("2026-04-04T23:00:00Z")));
         assert_eq!(sunday_night().state(at("2026-10-24T23:00:00Z")), open("2026-10-25T03:00:00Z"));
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let moved = berlin().weekly([Weekday::Sunday], time(2, 0, 0, 0), time(2, 30, 0, 0));
         assert_eq!(moved.state(at("2026-03-29T01:15:00Z")), open("2026-03-29T01:30:00Z"));
         let empty = berlin().weekly([Weekday::Sunday], time(2, 30, 0, 0), time(3, 0, 0, 0));
-        assert_eq!(opens(empty.state(at("2026-03-29T01:15:00Z"))), Some(at("2026-04-05T00:30:00Z")));
+        assert_eq!(opens(&empty.state(at("2026-03-29T01:15:00Z"))), Some(at("2026-04-05T00:30:00Z")));
     }
 
     #[test]
@@ -248,14 +248,14 @@ mod tests {
         let window = sunday_night().freeze(date(2026, 3, 1), date(2026, 3, 14), "trade fair");
         let state = window.state(at("2026-03-08T00:30:00Z"));
         assert!(matches!(&state, WindowState::Closed { reason, .. } if reason.contains("trade fair")), "{state:?}");
-        assert_eq!(opens(state), Some(at("2026-03-15T00:00:00Z")));
+        assert_eq!(opens(&state), Some(at("2026-03-15T00:00:00Z")));
     }
 
     #[test]
     fn without_windows_only_freezes_close() {
         let window = MaintenanceWindow::new("UTC").unwrap().freeze(date(2026, 12, 24), date(2026, 12, 26), "holidays");
         assert_eq!(window.state(at("2026-12-01T00:00:00Z")), open("2026-12-24T00:00:00Z"));
-        assert_eq!(opens(window.state(at("2026-12-25T00:00:00Z"))), Some(at("2026-12-27T00:00:00Z")));
+        assert_eq!(opens(&window.state(at("2026-12-25T00:00:00Z"))), Some(at("2026-12-27T00:00:00Z")));
         assert_eq!(window.state(at("2026-12-27T00:00:00Z")), WindowState::Open { until: None });
     }
 

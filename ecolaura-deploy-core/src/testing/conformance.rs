@@ -5,4 +5,5 @@ pub mod cluster_target;
 pub mod image_builder;
 pub mod migrator;
 pub mod registry;
+mod runner;
 pub mod small;

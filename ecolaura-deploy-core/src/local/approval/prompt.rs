@@ -19,7 +19,7 @@ use crate::{
 /// How often an answer that is neither yes nor no is asked again.
 const TRIES: usize = 3;
 
-type Terminal = (Box<dyn BufRead + Send>, Box<dyn Write + Send>);
+pub(super) type Terminal = (Box<dyn BufRead + Send>, Box<dyn Write + Send>);
 
 /// Shows the question on standard error and reads a line from standard input: `yes`, or `no` and perhaps a reason.
 /// Where these are not a terminal, or the input ends, the answer is [`Approval::Waiting`].
@@ -28,9 +28,9 @@ type Terminal = (Box<dyn BufRead + Send>, Box<dyn Write + Send>);
 /// question that was given up, and counts for nothing. The reader is a thread that does not keep the program alive.
 #[derive(Clone)]
 pub struct PromptApprover {
-    name: Name,
-    by: String,
-    terminal: Option<Arc<Mutex<Terminal>>>,
+    pub(super) name: Name,
+    pub(super) by: String,
+    pub(super) terminal: Option<Arc<Mutex<Terminal>>>,
 }
 
 impl PromptApprover {

@@ -98,5 +98,5 @@ fn answer(history: &History, now: Instant, page: &Page, window: Duration) -> Ans
         return Answer::Increase(Increase::between(before, page));
     }
     let oldest = history.iter().map(|(at, _)| age(*at)).filter(|age| *age < window).max().unwrap_or_default();
-    Answer::Wait(window - oldest)
+    Answer::Wait(window.saturating_sub(oldest))
 }

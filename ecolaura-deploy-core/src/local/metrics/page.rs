@@ -1,4 +1,4 @@
-//! Prometheus' text format (version 0.0.4), and as much of OpenMetrics as occurs.
+//! Prometheus' text format (version 0.0.4), and as much of `OpenMetrics` as occurs.
 
 use std::collections::BTreeMap;
 

@@ -116,6 +116,8 @@ mod tests {
         Package { kind: "cargo".to_owned(), name: "time".to_owned(), version: version.to_owned() }
     }
 
+    /// `None`: not found; `Some(None)`: found, and fixed nowhere.
+    #[expect(clippy::option_option, reason = "found and fixed are two questions")]
     fn found(events: &str, version: &str) -> Option<Option<String>> {
         let database = database(&format!(r#""ranges":[{{"type":"SEMVER","events":[{events}]}}]"#));
         match_all(&[package(version)], &database).pop().map(|finding| finding.fixed_in)

@@ -205,7 +205,7 @@ async fn what_cannot_be_judged_is_not_clean() {
 async fn a_broken_layer_is_an_error() {
     let shelf = Arc::new(Shelf::default());
     let (_folder, scanner) = scanner(&shelf);
-    let whole = gzip(&tar(&[("app", 0o755, &[7; 20_000])]));
+    let whole = gzip(&tar(&[("app", 0o755, &vec![7; 20_000])]));
     for broken in [whole[..whole.len() / 2].to_vec(), b"not gzip at all".to_vec()] {
         let image = shelf.image("1000", &[(GZIP, broken)]);
         shelf.attach(&image, &bill(&["pkg:cargo/serde@1.0.0"]));

@@ -1,14 +1,10 @@
 use super::*;
-use crate::report::{RunReport, sample};
+use crate::report::sample;
 
 fn told(events: &[Event], quiet: bool) -> String {
     let reporter = PlainReporter::new(Vec::new(), Style::plain()).quiet(quiet);
     events.iter().for_each(|event| reporter.emit(event));
     String::from_utf8(reporter.into_inner()).unwrap()
-}
-
-fn summary(events: &[Event], style: Style) -> String {
-    render_summary(&RunReport::from_events(events).unwrap(), &style)
 }
 
 #[test]

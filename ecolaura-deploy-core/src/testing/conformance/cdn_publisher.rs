@@ -1,11 +1,11 @@
 //! The suite of [`CdnPublisher`](crate::backend::CdnPublisher).
 #![expect(clippy::panic, reason = "a suite fails by panicking, as tests do")]
 
-use std::{any::Any, collections::BTreeMap, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 
-use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::runner;
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{Activation, CdnPublisher, Invalidation, SiteManifest, SiteObject, UploadRequest},
@@ -38,34 +38,10 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Fixture>,
 {
-    let mut failures = Vec::new();
-    for (name, case) in CASES {
-        let fixture = make().await;
-        let bench = match Bench::new(Arc::clone(&fixture.publisher)) {
-            Ok(bench) => bench,
-            Err(error) => panic!("no room for the suite's files: {}", error.report()),
-        };
-        match AssertUnwindSafe(case(&bench)).catch_unwind().await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failures.push(format!("{name}: {}", error.report())),
-            Err(panic) => failures.push(format!("{name}: {}", text(panic.as_ref()))),
-        }
-    }
-    assert!(failures.is_empty(), "{} of {} cases failed:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+    runner::run("cdn publisher", CASES, async || Bench::new(make().await)).await;
 }
 
-fn text(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked")
-}
-
-type Case = for<'a> fn(&'a Bench) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
-
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), (|bench| Box::pin($name(bench))) as Case)),*] };
-}
-
-const CASES: &[(&str, Case)] = cases![
+const CASES: &[(&str, runner::Case<Bench>)] = runner::cases![
     a_new_site_has_no_history,
     content_is_sent_once,
     an_upload_does_not_change_what_is_served,
@@ -87,14 +63,15 @@ const CASES: &[(&str, Case)] = cases![
 /// The site under test and the files it is fed from.
 struct Bench {
     publisher: Arc<dyn CdnPublisher>,
+    _guard: Box<dyn Any + Send + Sync>,
     cx: Context,
     files: Scratch,
 }
 
 impl Bench {
-    fn new(publisher: Arc<dyn CdnPublisher>) -> Result<Self> {
+    fn new(Fixture { publisher, guard }: Fixture) -> Result<Self> {
         let files = Scratch::new().map_err(|error| Error::io("conformance.start", std::env::temp_dir(), error))?;
-        Ok(Self { publisher, cx: Context::new(EnvironmentName::new("test")?), files })
+        Ok(Self { publisher, _guard: guard, cx: Context::new(EnvironmentName::new("test")?), files })
     }
 
     /// A request to store `content` as `key`, from a file that has it.

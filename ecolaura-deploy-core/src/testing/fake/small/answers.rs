@@ -13,11 +13,14 @@ use crate::{
     vocabulary::{Name, PinnedImage},
 };
 
+type Answer = dyn Fn(&ApprovalRequest) -> Option<Approval> + Send + Sync;
+type Measure = dyn Fn(&MetricQuery) -> Result<Sample> + Send + Sync;
+
 /// Answers each question by a function; `None` never answers.
 #[derive(Clone)]
 pub struct FakeApprover {
     name: Name,
-    answer: Arc<dyn Fn(&ApprovalRequest) -> Option<Approval> + Send + Sync>,
+    answer: Arc<Answer>,
 }
 
 impl FakeApprover {
@@ -55,7 +58,7 @@ impl Approver for FakeApprover {
 #[derive(Clone)]
 pub struct FakeMetrics {
     name: Name,
-    answer: Arc<dyn Fn(&MetricQuery) -> Result<Sample> + Send + Sync>,
+    answer: Arc<Measure>,
 }
 
 impl FakeMetrics {
