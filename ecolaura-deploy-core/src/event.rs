@@ -4,7 +4,15 @@
 //! Promises, each with a test: the first event is [`EventKind::Planned`], the last [`EventKind::RunFinished`], also
 //! after a panic, a cancel or a timeout; `seq` has no gap; every start has exactly one finish.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -171,22 +179,64 @@ pub trait EventSink: fmt::Debug + Send + Sync + 'static {
     fn emit(&self, event: &Event);
 }
 
-/// Hands each event to several sinks, in order.
+/// Hands each event to several sinks, in order. A sink that panics is detached; the others go on.
 #[derive(Debug, Clone, Default)]
-pub struct FanOut(Vec<Arc<dyn EventSink>>);
+pub struct FanOut(Vec<Arc<Branch>>);
+
+#[derive(Debug)]
+struct Branch {
+    sink: Arc<dyn EventSink>,
+    detached: AtomicBool,
+}
 
 impl FanOut {
     /// All of `sinks`.
     pub fn new(sinks: impl IntoIterator<Item = Arc<dyn EventSink>>) -> Self {
-        Self(sinks.into_iter().collect())
+        let branch = |sink| Arc::new(Branch { sink, detached: AtomicBool::new(false) });
+        Self(sinks.into_iter().map(branch).collect())
     }
 }
 
 impl EventSink for FanOut {
     fn emit(&self, event: &Event) {
-        for sink in &self.0 {
-            sink.emit(event);
+        for branch in self.0.iter().filter(|branch| !branch.detached.load(Ordering::Relaxed)) {
+            if catch_unwind(AssertUnwindSafe(|| branch.sink.emit(event))).is_err() {
+                branch.detached.store(true, Ordering::Relaxed);
+                tracing::error!(run = %event.run, "an event sink panicked and was detached");
+            }
         }
+    }
+}
+
+/// Calls a closure with each event.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ecolaura_deploy_core::event::{EventKind, EventSink, FnSink};
+/// let sink: Arc<dyn EventSink> = Arc::new(FnSink::new(|event| {
+///     if matches!(event.kind, EventKind::StepStarted) && event.step.as_deref() == Some("migrate") {
+///         std::process::abort();
+///     }
+/// }));
+/// ```
+pub struct FnSink<F>(F);
+
+impl<F: Fn(&Event) + Send + Sync + 'static> FnSink<F> {
+    /// Calls `call`.
+    pub fn new(call: F) -> Self {
+        Self(call)
+    }
+}
+
+impl<F> fmt::Debug for FnSink<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnSink").finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> EventSink for FnSink<F> {
+    fn emit(&self, event: &Event) {
+        (self.0)(event);
     }
 }
 
@@ -221,3 +271,6 @@ impl EventSink for RecordingSink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

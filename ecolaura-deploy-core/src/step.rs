@@ -13,7 +13,7 @@ pub use self::{
     inputs::{Inputs, Leaf, Planned},
     undo::{NoUndo, UndoData, UndoKey, UndoRecord, Undoer},
 };
-use crate::{Context, Result, plan::Change, vocabulary::Fingerprint};
+use crate::{Context, Effect, Error, Result, plan::Change, vocabulary::Fingerprint};
 
 /// What a resumed run may do about an effect that was begun and has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -104,24 +104,33 @@ impl<T> StepPlan<T> {
 }
 
 /// What a step did.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Applied<T, U> {
     /// Its output.
     pub output: T,
     /// What undoes it, if that is more than [`Step::prepare`] knew.
     pub undo: Option<U>,
+    /// What failed after the effect was complete.
+    pub failure: Option<Error>,
 }
 
 impl<T, U> Applied<T, U> {
     /// Did it; what [`Step::prepare`] said undoes it.
     pub fn new(output: T) -> Self {
-        Self { output, undo: None }
+        Self { output, undo: None, failure: None }
     }
 
     /// With more to undo than was known before.
     pub fn undo(mut self, undo: U) -> Self {
         self.undo = Some(undo);
+        self
+    }
+
+    /// The effect is complete and the step fails nevertheless: it is undone with all that is known to undo it, which
+    /// an error returned by [`Step::apply`] could not carry.
+    pub fn failed(mut self, error: Error) -> Self {
+        self.failure = Some(error.with_effect(Effect::Complete));
         self
     }
 }

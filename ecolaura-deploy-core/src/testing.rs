@@ -2,3 +2,7 @@
 
 pub mod conformance;
 pub mod fake;
+pub mod faulty;
+pub mod recording;
+
+pub use self::faulty::{Fault, Faulty};

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::handle::{AnyValue, Known, Outputs, Source};
 use crate::{
-    Context, Error, Result,
+    Context, Effect, Error, Result,
     context::to_json,
     plan::Change,
-    step::{EffectClass, ErasedUndoer, Inputs, Need, Step, StepPlan, UndoRecord, erase_undoer},
+    step::{Applied, EffectClass, ErasedUndoer, Inputs, Need, Step, StepPlan, UndoRecord, erase_undoer},
     vocabulary::{Digest, Fingerprint},
 };
 
@@ -37,9 +37,10 @@ pub(crate) struct Refined {
     pub(crate) inputs: Digest,
 }
 
+/// An effect that is complete, whatever came of the step afterwards.
 #[derive(Debug)]
 pub(crate) struct Success {
-    pub(crate) output: Output,
+    pub(crate) outcome: Result<Output>,
     pub(crate) undo: Option<UndoRecord>,
 }
 
@@ -133,7 +134,12 @@ impl<S: Step, I: Source<Value = S::Input>> ErasedStep for Erased<S, I> {
     }
 
     async fn apply(&self, cx: &Context, outputs: &Outputs) -> Result<Success> {
-        let applied = self.step.apply(cx, self.input(outputs)?).await?;
-        Ok(Success { output: output_of(applied.output)?, undo: self.record(applied.undo)? })
+        let Applied { output, undo, failure } = self.step.apply(cx, self.input(outputs)?).await?;
+        let complete = |error: Error| error.with_effect(Effect::Complete);
+        let outcome = match failure {
+            Some(error) => Err(error),
+            None => output_of(output).map_err(complete),
+        };
+        Ok(Success { outcome, undo: self.record(undo).map_err(complete)? })
     }
 }

@@ -173,7 +173,10 @@ impl Shared {
         self.journal.append(intent).await?;
         *progress.lock().unwrap_or_else(PoisonError::into_inner) = Reached { intent: true, undo };
         let success = node.step.apply(cx, &self.outputs).await?;
-        self.record_success(index, attempt, success.output, success.undo, refined.plan.fingerprint, progress).await
+        if success.undo.is_some() {
+            progress.lock().unwrap_or_else(PoisonError::into_inner).undo.clone_from(&success.undo);
+        }
+        self.record_success(index, attempt, success.outcome?, success.undo, refined.plan.fingerprint, progress).await
     }
 
     async fn record_success(
@@ -186,9 +189,6 @@ impl Shared {
         progress: &Progress,
     ) -> Result<Option<Option<UndoRecord>>> {
         let node = self.node(index);
-        if extended.is_some() {
-            progress.lock().unwrap_or_else(PoisonError::into_inner).undo.clone_from(&extended);
-        }
         let done = RecordBody::Done { step: node.name.clone(), attempt, output: output.json.clone(), undo: extended };
         self.journal.append(done).await.map_err(|error| error.with_effect(Effect::Complete))?;
         if let Some(fingerprint) = fingerprint {
