@@ -72,6 +72,13 @@ pub struct Context {
     deadline: Option<Instant>,
     step: Option<Arc<str>>,
     attempt: u32,
+    undoing: bool,
+}
+
+/// The instant in `time`; a time that no clock can hold is 30 years.
+pub(crate) fn instant_in(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_hours(30 * 365 * 24))
 }
 
 impl std::fmt::Debug for Context {
@@ -103,6 +110,7 @@ impl Context {
             deadline: None,
             step: None,
             attempt: 1,
+            undoing: false,
         }
     }
 
@@ -129,7 +137,7 @@ impl Context {
 
     /// The same with a deadline, unless the present one is earlier.
     pub fn with_deadline_in(mut self, time: Duration) -> Self {
-        let deadline = Instant::now() + time;
+        let deadline = instant_in(time);
         self.deadline = Some(self.deadline.map_or(deadline, |present| present.min(deadline)));
         self
     }
@@ -155,6 +163,11 @@ impl Context {
 
     pub(crate) fn for_attempt(&self, step: &str, attempt: u32, cancel: CancellationToken) -> Self {
         Self { step: Some(Arc::from(step)), attempt, cancel, ..self.clone() }
+    }
+
+    /// For undoing `step`: fresh, so that neither the cancel nor the deadline of what failed reaches it.
+    pub(crate) fn for_undo(&self, step: &str, attempt: u32) -> Self {
+        Self { deadline: None, undoing: true, ..self.for_attempt(step, attempt, CancellationToken::new()) }
     }
 
     /// The environment that is deployed to.
@@ -187,9 +200,11 @@ impl Context {
         self.step.as_deref().unwrap_or_default()
     }
 
-    /// The key of this effect: the same for every attempt of a step in a run, different for any other.
+    /// The key of this effect: the same for every attempt of a step in a run, different for any other, its undoing
+    /// included.
     pub fn effect_key(&self) -> String {
-        format!("{}/{}", self.run_id(), self.step())
+        let undo = if self.undoing { "/undo" } else { "" };
+        format!("{}/{}{undo}", self.run_id(), self.step())
     }
 
     /// The clock.

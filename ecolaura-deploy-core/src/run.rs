@@ -7,7 +7,10 @@
 
 mod dispatcher;
 mod emitter;
+mod ending;
 mod evidence;
+mod groups;
+mod progress;
 mod retry;
 mod runner;
 mod undo;
@@ -15,6 +18,7 @@ mod unit;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::unit::panic_text;
 pub use self::{
     retry::RetryPolicy,
     runner::{Finished, Runner},

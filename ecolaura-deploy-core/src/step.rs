@@ -192,13 +192,14 @@ pub trait Step: fmt::Debug + Send + Sync + 'static {
     /// inputs right before [`Step::apply`].
     async fn plan(&self, cx: &Context, input: <Self::Input as Inputs>::Planned) -> Result<StepPlan<Self::Output>>;
 
-    /// Reads the state that undoing goes back to. Changes nothing. The answer is durable before `apply` begins.
+    /// Reads the state that undoing goes back to. Changes nothing. The answer is durable before `apply` begins, and is
+    /// kept for further attempts once one may have had an effect.
     async fn prepare(&self, _cx: &Context, _input: &Self::Input) -> Result<Option<Self::Undo>> {
         Ok(None)
     }
 
-    /// Does it. An error says what is known of the effect; unless that is [`Effect::None`](crate::Effect::None), what
-    /// `prepare` answered is undone.
+    /// Does it. An error says what is known of the effect; unless that is [`Effect::None`], what `prepare` answered is
+    /// undone. After a cancel or a timeout it is undone in any case.
     async fn apply(&self, cx: &Context, input: Self::Input) -> Result<Applied<Self::Output, Self::Undo>>;
 
     /// Whether an `apply` whose outcome is not known happened.

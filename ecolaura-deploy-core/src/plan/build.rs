@@ -1,16 +1,17 @@
 //! From a pipeline to a plan: every step in order, all problems at once.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
 
 use super::{Change, PlanSummary, StepSummary};
 use crate::{
     Context, Error, ErrorKind, Result,
-    pipeline::{ErasedPlan, Node, Pipeline},
+    pipeline::{ErasedPlan, Node, Outputs, Pipeline},
+    run::panic_text,
     step::Need,
-    vocabulary::{Digest, Digester},
+    vocabulary::{Digest, Digester, Fingerprint},
 };
-
-use crate::pipeline::Outputs;
 
 /// A pipeline and what running it would do.
 #[derive(Debug)]
@@ -60,10 +61,8 @@ impl std::error::Error for PlanProblems {}
 
 impl From<PlanProblems> for Error {
     fn from(problems: PlanProblems) -> Self {
-        let kind = match problems.0.as_slice() {
-            [(_, only)] => only.kind(),
-            _ => ErrorKind::InvalidInput,
-        };
+        let mut kinds = problems.0.iter().map(|(_, error)| error.kind());
+        let kind = kinds.next().filter(|first| kinds.all(|kind| kind == *first)).unwrap_or(ErrorKind::InvalidInput);
         let count = problems.0.len();
         let message = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
         Error::new(kind, "plan", message).with_source(problems)
@@ -73,6 +72,7 @@ impl From<PlanProblems> for Error {
 /// Plans every step of `pipeline`. Changes nothing.
 pub(crate) async fn build(cx: &Context, pipeline: Arc<Pipeline>) -> Result<Plan> {
     let (steps, problems) = plan_steps(cx, &pipeline).await;
+    cx.check("plan")?;
     if !problems.is_empty() {
         return Err(PlanProblems(problems).into());
     }
@@ -90,7 +90,7 @@ async fn plan_steps(cx: &Context, pipeline: &Pipeline) -> (Vec<ErasedPlan>, Prob
     let mut steps = Vec::with_capacity(pipeline.nodes.len());
     for (index, node) in pipeline.nodes.iter().enumerate() {
         let cx = cx.for_attempt(&node.name, 1, cx.cancellation().clone());
-        match node.step.plan(&cx, &known, &names).await {
+        match plan_step(node, &cx, &known, &names).await {
             Ok(plan) => {
                 if let Some(output) = &plan.output {
                     known.set(index, Arc::clone(&output.value));
@@ -101,6 +101,19 @@ async fn plan_steps(cx: &Context, pipeline: &Pipeline) -> (Vec<ErasedPlan>, Prob
         }
     }
     (steps, problems)
+}
+
+/// A step that panics, hangs or ignores a cancel while planning has a problem; the others are planned all the same.
+async fn plan_step(
+    node: &Node,
+    cx: &Context,
+    known: &Outputs,
+    names: &(dyn Fn(usize) -> String + Sync),
+) -> Result<ErasedPlan> {
+    let work = AssertUnwindSafe(node.step.plan(cx, known, names)).catch_unwind();
+    cx.bounded("plan.step", work).await?.unwrap_or_else(|panic| {
+        Err(Error::internal("plan.step", format!("planning panicked: {}", panic_text(&*panic))))
+    })
 }
 
 fn summarize(pipeline: &Pipeline, plans: &[ErasedPlan]) -> PlanSummary {
@@ -116,7 +129,7 @@ fn summarize(pipeline: &Pipeline, plans: &[ErasedPlan]) -> PlanSummary {
             needs: node.needs.iter().map(|index| pipeline.nodes[*index].name.clone()).collect(),
             changes: plan.changes.clone(),
             preconditions: plan.preconditions.clone(),
-            fingerprint: plan.fingerprint.as_ref().map(crate::vocabulary::Fingerprint::digest),
+            fingerprint: plan.fingerprint.as_ref().map(Fingerprint::digest),
             warnings: plan.warnings.clone(),
             skipped: plan.need == Need::Nothing || (idle && plan.need == Need::WhenOthersChange),
         })
@@ -125,22 +138,34 @@ fn summarize(pipeline: &Pipeline, plans: &[ErasedPlan]) -> PlanSummary {
     PlanSummary { pipeline: pipeline.name.clone(), environment: pipeline.environment.clone(), steps, digest }
 }
 
-/// Over everything but warnings. The maps are ordered, so the order of insertion does not matter.
+/// Over everything but warnings. The maps are ordered, so the order of insertion does not matter; lists say how long
+/// they are, so that no two plans read the same.
 fn digest(pipeline: &Pipeline, steps: &[StepSummary]) -> Digest {
     let mut digester = Digester::new();
     digester.field(pipeline.name.as_str()).field(pipeline.environment.as_str());
     for step in steps {
         digester.field(&step.name).field(&step.kind).field(step.group.as_str()).field([u8::from(step.skipped)]);
-        digester.field(step.needs.join("\n"));
+        list(&mut digester, &step.needs);
+        digester.field((step.changes.len() as u64).to_le_bytes());
         for change in &step.changes {
-            digester.field(change.to_string()).field(change.details.join("\n"));
+            digester.field(change.world.to_string()).field(&change.object).field(change.action.symbol());
+            digester.field(&change.reason);
+            list(&mut digester, &change.details);
         }
+        digester.field((step.preconditions.len() as u64).to_le_bytes());
         for (name, found) in &step.preconditions {
             digester.field(name).field(found);
         }
         digester.field(step.fingerprint.map(|digest| digest.to_string()).unwrap_or_default());
     }
     digester.finish()
+}
+
+fn list(digester: &mut Digester, lines: &[String]) {
+    digester.field((lines.len() as u64).to_le_bytes());
+    lines.iter().for_each(|line| {
+        digester.field(line);
+    });
 }
 
 /// The digest over what makes the graph: another one cannot continue a run of this one.
@@ -153,29 +178,49 @@ pub(crate) fn graph_digest(nodes: &[Node]) -> Digest {
     digester.finish()
 }
 
-/// What moved between two plans of one pipeline, in lines.
-pub(crate) fn moved(old: &PlanSummary, new: &PlanSummary) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (old, new) in old.steps.iter().zip(&new.steps) {
-        let names: BTreeSet<&String> = old.preconditions.keys().chain(new.preconditions.keys()).collect();
-        for name in names {
-            let (was, is) = (old.preconditions.get(name), new.preconditions.get(name));
-            if was != is {
-                let text = |value: Option<&String>| value.map_or("nothing", |value| value.as_str()).to_owned();
-                lines.push(format!("`{}`: {name} was {}, is {}", old.name, text(was), text(is)));
-            }
-        }
-        if old.fingerprint != new.fingerprint {
-            lines.push(format!("`{}`: its inputs changed", old.name));
-        }
-        if old.changes != new.changes {
-            let gone = old.changes.iter().filter(|change| !new.changes.contains(change));
-            let come = new.changes.iter().filter(|change| !old.changes.contains(change));
-            lines.extend(gone.map(|change| format!("`{}`: no longer {change}", old.name)));
-            lines.extend(come.map(|change| format!("`{}`: now {change}", old.name)));
-        }
+/// What moved between two plans of one pipeline, in lines. Never empty.
+pub(crate) fn moved(old: &Plan, new: &Plan) -> Vec<String> {
+    let steps = old.summary.steps.iter().zip(&new.summary.steps);
+    let prints = old.steps.iter().zip(&new.steps).map(|(old, new)| (&old.fingerprint, &new.fingerprint));
+    let mut lines: Vec<String> =
+        steps.zip(prints).flat_map(|((old, new), (was, is))| moved_step(old, new, was.as_ref(), is.as_ref())).collect();
+    if lines.is_empty() {
+        lines.push("the plan's digest".to_owned());
     }
     lines
+}
+
+fn moved_step(
+    old: &StepSummary,
+    new: &StepSummary,
+    was: Option<&Fingerprint>,
+    is: Option<&Fingerprint>,
+) -> Vec<String> {
+    let step = &old.name;
+    let mut lines = moved_preconditions(old, new);
+    let none = Fingerprint::new();
+    let parts = was.unwrap_or(&none).differences(is.unwrap_or(&none));
+    lines.extend(parts.into_iter().map(|part| format!("`{step}`: its input {part} changed")));
+    let gone = old.changes.iter().filter(|change| !new.changes.contains(change));
+    let come = new.changes.iter().filter(|change| !old.changes.contains(change));
+    lines.extend(gone.map(|change| format!("`{step}`: no longer {change}")));
+    lines.extend(come.map(|change| format!("`{step}`: now {change}")));
+    if lines.is_empty() && old.skipped != new.skipped {
+        let now = if new.skipped { "no longer anything" } else { "something" };
+        lines.push(format!("`{step}`: there is {now} to do"));
+    }
+    lines
+}
+
+fn moved_preconditions(old: &StepSummary, new: &StepSummary) -> Vec<String> {
+    let names: BTreeSet<&String> = old.preconditions.keys().chain(new.preconditions.keys()).collect();
+    let text = |value: Option<&String>| value.map_or("nothing", |value| value.as_str()).to_owned();
+    names
+        .into_iter()
+        .map(|name| (name, old.preconditions.get(name), new.preconditions.get(name)))
+        .filter(|(_, was, is)| was != is)
+        .map(|(name, was, is)| format!("`{}`: {name} was {}, is {}", old.name, text(was), text(is)))
+        .collect()
 }
 
 /// Refuses what is more than was announced.

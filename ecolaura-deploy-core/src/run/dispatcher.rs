@@ -1,19 +1,16 @@
 //! Decides what starts, what stops and what is undone. One task owns this state.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     RunResult,
+    groups::{Groups, RELEASE, Stop},
     undo::{Remains, Undoable},
     unit::{End, Shared},
 };
@@ -21,11 +18,9 @@ use crate::{
     Effect, Error, ErrorKind, ErrorRecord, Result,
     context::Emit,
     event::{EventKind, StepOutcome},
-    pipeline::release_group,
     plan::graph_digest,
-    step::EffectClass,
+    step::{EffectClass, UndoRecord},
     store::RecordBody,
-    vocabulary::Name,
 };
 
 enum Message {
@@ -33,43 +28,45 @@ enum Message {
     Undone { remains: Remains },
 }
 
-/// Why a group does not go on.
-#[derive(Debug, Clone)]
-struct Stop {
-    failed: String,
-    cause: String,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Waiting { missing: usize },
     Running,
     Over,
 }
 
-struct Dispatcher {
-    shared: Arc<Shared>,
-    states: Vec<State>,
+/// Something done that can be undone.
+struct Done {
+    step: usize,
+    /// The place of its record: the order of completion that every process sees.
+    at: u64,
+    undoable: Undoable,
+}
+
+pub(super) struct Dispatcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) states: Vec<State>,
     /// For each step, those that wait for it.
     dependents: Vec<Vec<usize>>,
     ready: VecDeque<usize>,
     tasks: JoinSet<Message>,
-    /// Steps running in each group, and the token that ends them.
-    running: BTreeMap<Name, (usize, CancellationToken)>,
-    stopped: BTreeMap<Name, Stop>,
-    suspended: Option<String>,
-    /// What was done and can be undone, in order of completion.
-    done: Vec<(usize, Undoable)>,
-    remains: Remains,
-    undo_deadline: Duration,
-    release: Name,
+    pub(super) groups: Groups,
+    /// Cancelled when the run's future is dropped.
+    pub(super) all: CancellationToken,
+    pub(super) suspended: Option<String>,
+    /// What failed first.
+    pub(super) first: Option<Stop>,
+    done: Vec<Done>,
+    pub(super) remains: Remains,
+    pub(super) undo_deadline: Duration,
+    pub(super) over: bool,
 }
 
 /// Runs the plan to its end.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     cancel: CancellationToken,
-    deadline: Duration,
+    deadline: Instant,
     undo_deadline: Duration,
 ) -> Result<RunResult> {
     let pipeline = &shared.plan.pipeline;
@@ -85,16 +82,11 @@ pub(super) async fn run(
             epoch: shared.cx.epoch(),
         })
         .await?;
+    let mut dispatcher = Dispatcher::new(Arc::clone(shared), undo_deadline);
     shared.emitter.emit(None, EventKind::Planned { plan: shared.plan.summary.clone() });
     shared.emitter.emit(None, EventKind::RunStarted);
-    let mut dispatcher = Dispatcher::new(Arc::clone(shared), undo_deadline);
-    dispatcher.forward(cancel, Instant::now() + deadline).await;
-    let result = dispatcher.finish().await;
-    if let Err(error) = shared.journal.append(RecordBody::RunFinished { result: result.clone() }).await {
-        shared.emitter.emit(None, EventKind::Warning { message: format!("not recorded: {}", error.report()) });
-    }
-    shared.emitter.emit(None, EventKind::RunFinished { result: result.clone(), took: shared.emitter.elapsed() });
-    Ok(result)
+    dispatcher.forward(cancel, deadline).await;
+    Ok(dispatcher.finish().await)
 }
 
 impl Dispatcher {
@@ -110,24 +102,30 @@ impl Dispatcher {
                 ready.push_back(index);
             }
         }
+        let all = CancellationToken::new();
         Self {
+            groups: Groups::new(nodes, &all),
             shared,
             states,
             dependents,
             ready,
             tasks: JoinSet::new(),
-            running: BTreeMap::new(),
-            stopped: BTreeMap::new(),
+            all,
             suspended: None,
+            first: None,
             done: Vec::new(),
             remains: Remains::default(),
             undo_deadline,
-            release: release_group(),
+            over: false,
         }
     }
 
     async fn forward(&mut self, cancel: CancellationToken, deadline: Instant) {
         let mut asked = false;
+        if cancel.is_cancelled() {
+            asked = true;
+            self.stop_all("the run was cancelled").await;
+        }
         loop {
             self.start_ready();
             if self.tasks.is_empty() {
@@ -148,43 +146,35 @@ impl Dispatcher {
         }
     }
 
-    fn take(&mut self, message: std::result::Result<Message, tokio::task::JoinError>) {
+    fn take(&mut self, message: std::result::Result<Message, JoinError>) {
         match message {
             Ok(Message::Ended { index, end, took }) => self.ended(index, end, took),
             Ok(Message::Undone { remains }) => self.remains.extend(remains),
+            // Tasks do not panic and are not aborted; should one be lost, nothing may be called done.
             Err(error) => {
-                let stop = Stop { failed: "the executor".to_owned(), cause: format!("a task was lost: {error}") };
-                self.stop_group(&self.release.clone(), stop);
+                self.remains.lost(&error);
+                self.stop(RELEASE, Stop::of_run(&format!("a task of the executor was lost: {error}")));
             }
         }
     }
 
     fn start_ready(&mut self) {
         while let Some(index) = self.ready.pop_front() {
-            let group = self.shared.node(index).group.clone();
             if self.states[index] == State::Over {
                 continue;
             }
-            if let Some(because) = self.why_not(&group) {
-                self.skip(index, &because);
-            } else if self.shared.plan.summary.steps[index].skipped {
+            if self.shared.plan.summary.steps[index].skipped {
                 self.pass_over(index);
             } else {
-                self.start(index, group);
+                self.start(index);
             }
         }
     }
 
-    fn why_not(&self, group: &Name) -> Option<String> {
-        let stop = self.stopped.get(&self.release).or_else(|| self.stopped.get(group));
-        stop.map(|stop| format!("`{}` failed", stop.failed)).or_else(|| self.suspended.clone())
-    }
-
-    fn start(&mut self, index: usize, group: Name) {
+    fn start(&mut self, index: usize) {
         self.states[index] = State::Running;
-        let entry = self.running.entry(group).or_default();
-        entry.0 += 1;
-        let (shared, cancel) = (Arc::clone(&self.shared), entry.1.clone());
+        let cancel = self.groups.enter(self.groups.of(index));
+        let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let began = Instant::now();
             let end = shared.run_step(index, cancel).await;
@@ -201,17 +191,17 @@ impl Dispatcher {
         self.release_dependents(index);
     }
 
-    fn finished(&mut self, index: usize, outcome: StepOutcome, took: Duration) {
+    pub(super) fn finished(&mut self, index: usize, outcome: StepOutcome, took: Duration) {
         self.states[index] = State::Over;
         self.shared.emitter.emit(Some(&self.shared.node(index).name), EventKind::StepFinished { outcome, took });
     }
 
     fn release_dependents(&mut self, index: usize) {
-        for dependent in self.dependents[index].clone() {
-            if let State::Waiting { missing } = &mut self.states[dependent] {
+        for dependent in &self.dependents[index] {
+            if let State::Waiting { missing } = &mut self.states[*dependent] {
                 *missing -= 1;
                 if *missing == 0 {
-                    self.ready.push_back(dependent);
+                    self.ready.push_back(*dependent);
                 }
             }
         }
@@ -219,33 +209,14 @@ impl Dispatcher {
 
     fn skip(&mut self, index: usize, because: &str) {
         self.finished(index, StepOutcome::Skipped { because: because.to_owned() }, Duration::ZERO);
-        self.skip_dependents(index);
-    }
-
-    /// What needs a step that will not be done is not done either, and its group with it.
-    fn skip_dependents(&mut self, index: usize) {
-        let name = self.shared.node(index).name.clone();
-        for dependent in self.dependents[index].clone() {
-            if !matches!(self.states[dependent], State::Waiting { .. }) {
-                continue;
-            }
-            let group = self.shared.node(dependent).group.clone();
-            self.skip(dependent, &format!("`{name}` was not done"));
-            if self.suspended.is_none() {
-                let cause = format!("it needs `{name}`");
-                self.stop_group(&group, Stop { failed: self.shared.node(dependent).name.clone(), cause });
-            }
-        }
     }
 
     fn ended(&mut self, index: usize, end: End, took: Duration) {
-        let (name, group) = (self.shared.node(index).name.clone(), self.shared.node(index).group.clone());
-        if let Some(entry) = self.running.get_mut(&group) {
-            entry.0 -= 1;
-        }
+        let group = self.groups.of(index);
+        self.groups.leave(group);
         match end {
-            End::Done { undo } => {
-                self.done.extend(undo.map(|undo| (index, Undoable { step: name, undo })));
+            End::Done { undo, at } => {
+                self.note_done(index, at, undo);
                 self.finished(index, StepOutcome::Done, took);
                 self.release_dependents(index);
             }
@@ -253,125 +224,110 @@ impl Dispatcher {
                 self.finished(index, StepOutcome::Unchanged, took);
                 self.release_dependents(index);
             }
-            End::Failed { error, undo } => self.failed(index, &error, undo, took),
+            End::NotBegun => {
+                let because = self.groups.stop_of(group).map_or_else(String::new, |stop| stop.because.clone());
+                self.skip(index, &because);
+            }
+            End::Failed { error, undo, at } => self.failed(index, &error, undo, at, took),
         }
-        self.undo_if_quiet(&group);
+        if self.shared.journal.is_superseded() {
+            self.stop(RELEASE, Stop::of_run("another process goes on with this run"));
+        }
+        self.undo_what_is_quiet();
     }
 
-    fn failed(&mut self, index: usize, error: &Error, undo: Option<crate::step::UndoRecord>, took: Duration) {
-        let (name, group) = (self.shared.node(index).name.clone(), self.shared.node(index).group.clone());
+    fn note_done(&mut self, step: usize, at: u64, undo: Option<UndoRecord>) {
+        let undoable = undo.map(|undo| Undoable { step: self.shared.node(step).name.clone(), undo });
+        self.done.extend(undoable.map(|undoable| Done { step, at, undoable }));
+    }
+
+    fn failed(&mut self, index: usize, error: &Error, undo: Option<UndoRecord>, at: u64, took: Duration) {
+        let group = self.groups.of(index);
         if error.effect() != Effect::None {
             match undo {
-                Some(undo) => self.done.push((index, Undoable { step: name.clone(), undo })),
+                Some(undo) => self.note_done(index, at, Some(undo)),
                 None => self.note_unknown(index, error),
             }
         }
         self.finished(index, StepOutcome::Failed { error: ErrorRecord::from(error) }, took);
-        if error.kind() == ErrorKind::Waiting && error.effect() == Effect::None {
+        let waits = error.kind() == ErrorKind::Waiting && error.effect() == Effect::None;
+        if waits && self.groups.stop_of(group).is_none() {
             self.suspended.get_or_insert_with(|| error.report());
+            self.skip_behind(index);
         } else {
-            self.stop_group(&group, Stop { failed: name, cause: error.report() });
+            self.stop(group, Stop::of_step(&self.shared.node(index).name, error.report()));
         }
-        self.skip_dependents(index);
+    }
+
+    /// What needs a step that waits is not done in this run; everything else goes on.
+    fn skip_behind(&mut self, index: usize) {
+        let because = format!("`{}` waits", self.shared.node(index).name);
+        let mut behind = VecDeque::from([index]);
+        while let Some(index) = behind.pop_front() {
+            for dependent in self.dependents[index].clone() {
+                if matches!(self.states[dependent], State::Waiting { .. }) {
+                    self.skip(dependent, &because);
+                    behind.push_back(dependent);
+                }
+            }
+        }
     }
 
     /// An effect that nothing undoes, of a class that cannot simply be done again.
     fn note_unknown(&mut self, index: usize, error: &Error) {
         let node = self.shared.node(index);
         if matches!(node.step.effect_class(), EffectClass::Opaque | EffectClass::Probed) {
-            self.remains.remaining.push(node.name.clone());
             let what = match error.effect() {
                 Effect::Complete => "was done",
                 Effect::Partial => "was partly done",
                 _ => "may have been done",
             };
-            self.remains.commands.push(format!("`{}` {what} and has nothing that undoes it: look at it", node.name));
+            let command = format!("`{}` {what} and has nothing that undoes it: look at it", node.name);
+            self.remains.add(node.name.clone(), command);
         }
     }
 
-    fn stop_group(&mut self, group: &Name, stop: Stop) {
-        if self.stopped.contains_key(group) {
+    /// Nothing of `group`, and of what rests on it, starts any more; what runs is asked to end.
+    fn stop(&mut self, group: usize, stop: Stop) {
+        if !self.groups.stop(group, &stop) {
             return;
         }
-        let all = *group == self.release;
-        self.stopped.insert(group.clone(), stop);
-        for (name, (_, cancel)) in &self.running {
-            if all || name == group {
-                cancel.cancel();
+        for index in 0..self.states.len() {
+            if let (State::Waiting { .. }, Some(stop)) =
+                (self.states[index], self.groups.stop_of(self.groups.of(index)).cloned())
+            {
+                self.skip(index, &stop.because);
             }
         }
-        let waiting: Vec<usize> = (0..self.states.len())
-            .filter(|index| matches!(self.states[*index], State::Waiting { .. }))
-            .filter(|index| all || self.shared.node(*index).group == *group)
-            .collect();
-        for index in waiting {
-            if let (State::Waiting { .. }, Some(because)) = (self.states[index], self.why_not(group)) {
-                self.skip(index, &because);
-            }
-        }
-        self.undo_if_quiet(group);
+        self.first.get_or_insert(stop);
     }
 
     async fn stop_all(&mut self, cause: &str) {
         self.shared.emitter.emit(None, EventKind::CancelRequested { cause: cause.to_owned() });
-        if let Err(error) = self.shared.journal.append(RecordBody::CancelRequested { cause: cause.to_owned() }).await {
-            let message = format!("not recorded: {}", error.report());
-            self.shared.emitter.emit(None, EventKind::Warning { message });
-        }
-        let stop = Stop { failed: "the run".to_owned(), cause: cause.to_owned() };
-        self.stop_group(&self.release.clone(), stop);
+        self.shared.note(RecordBody::CancelRequested { cause: cause.to_owned() }).await;
+        self.stop(RELEASE, Stop::of_run(cause));
     }
 
-    /// A group that failed alone is undone as soon as nothing of it runs.
-    fn undo_if_quiet(&mut self, group: &Name) {
-        let Some(stop) = self.stopped.get(group) else { return };
-        let quiet = self.running.get(group).is_none_or(|(count, _)| *count == 0);
-        if !quiet || *group == self.release || self.stopped.contains_key(&self.release) {
-            return;
-        }
-        let cause = format!("`{}` failed: {}", stop.failed, stop.cause);
-        let list = self.take_done(|node_group| node_group == group);
-        if !list.is_empty() {
-            let (shared, deadline) = (Arc::clone(&self.shared), self.undo_deadline);
-            self.tasks.spawn(async move { Message::Undone { remains: shared.undo(cause, list, deadline).await } });
+    /// Groups that failed without the release are undone as soon as nothing of them runs.
+    fn undo_what_is_quiet(&mut self) {
+        while self.groups.stop_of(RELEASE).is_none() {
+            let Some((groups, stop)) = self.groups.take_quiet() else { return };
+            let list = self.take_done(|group| groups.contains(&group));
+            if !list.is_empty() {
+                let (shared, deadline) = (Arc::clone(&self.shared), self.undo_deadline);
+                self.tasks.spawn(async move {
+                    Message::Undone { remains: shared.undo(stop.reason(), list, deadline).await }
+                });
+            }
         }
     }
 
     /// What was done in the groups that `which` picks, last first.
-    fn take_done(&mut self, which: impl Fn(&Name) -> bool) -> Vec<Undoable> {
-        let done = std::mem::take(&mut self.done);
-        let (taken, kept): (Vec<_>, Vec<_>) =
-            done.into_iter().partition(|(index, _)| which(&self.shared.node(*index).group));
+    pub(super) fn take_done(&mut self, which: impl Fn(usize) -> bool) -> Vec<Undoable> {
+        let (mut taken, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.done).into_iter().partition(|done| which(self.groups.of(done.step)));
         self.done = kept;
-        taken.into_iter().rev().map(|(_, undoable)| undoable).collect()
-    }
-
-    async fn finish(mut self) -> RunResult {
-        let Some(stop) = self.stopped.get(&self.release).cloned() else { return self.finish_groups() };
-        let cause = format!("`{}` failed: {}", stop.failed, stop.cause);
-        let list = self.take_done(|_| true);
-        let remains = Arc::clone(&self.shared).undo(cause, list, self.undo_deadline).await;
-        self.remains.extend(remains);
-        self.verdict(stop)
-    }
-
-    fn finish_groups(self) -> RunResult {
-        if let Some(stop) = self.stopped.values().next().cloned().filter(|_| !self.remains.is_empty()) {
-            return self.verdict(stop);
-        }
-        match self.suspended {
-            Some(reason) => RunResult::Suspended { reason },
-            None if self.stopped.is_empty() => RunResult::Succeeded,
-            None => RunResult::SucceededExcept { groups: self.stopped.into_keys().collect() },
-        }
-    }
-
-    fn verdict(self, Stop { failed, cause }: Stop) -> RunResult {
-        let Remains { remaining, commands } = self.remains;
-        if remaining.is_empty() {
-            RunResult::RolledBack { failed, cause }
-        } else {
-            RunResult::NeedsOperator { failed, cause, remaining, commands }
-        }
+        taken.sort_by_key(|done| done.at);
+        taken.into_iter().rev().map(|done| done.undoable).collect()
     }
 }

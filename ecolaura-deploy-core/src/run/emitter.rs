@@ -21,6 +21,10 @@ struct State {
     sink: Option<Arc<dyn EventSink>>,
     /// Steps between start and finish, and steps being undone: only they may speak.
     active: HashSet<String>,
+    /// Those of `active` that are being undone.
+    undoing: HashSet<String>,
+    /// Whether nothing begins any more.
+    sealed: bool,
 }
 
 pub(crate) struct Emitter {
@@ -46,7 +50,13 @@ impl Emitter {
             pipeline: pipeline.clone(),
             clock,
             began: Instant::now(),
-            state: Mutex::new(State { seq: 0, sink: Some(sink), active: HashSet::new() }),
+            state: Mutex::new(State {
+                seq: 0,
+                sink: Some(sink),
+                active: HashSet::new(),
+                undoing: HashSet::new(),
+                sealed: false,
+            }),
         }
     }
 
@@ -54,18 +64,39 @@ impl Emitter {
         self.began.elapsed()
     }
 
-    fn admit(active: &mut HashSet<String>, step: Option<&str>, kind: &EventKind) -> bool {
+    /// From here on nothing begins. Answers what is at work: steps, and steps being undone.
+    pub(crate) fn seal(&self) -> (HashSet<String>, HashSet<String>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.sealed = true;
+        let undoing = state.undoing.clone();
+        (state.active.difference(&undoing).cloned().collect(), undoing)
+    }
+}
+
+impl State {
+    fn admit(&mut self, step: Option<&str>, kind: &EventKind) -> bool {
         let Some(step) = step else { return true };
         match kind {
-            EventKind::StepStarted | EventKind::UndoStarted => {
-                active.insert(step.to_owned());
+            EventKind::StepStarted | EventKind::UndoStarted if self.sealed => false,
+            EventKind::StepStarted => {
+                self.active.insert(step.to_owned());
                 true
             }
-            EventKind::StepFinished { .. } | EventKind::UndoFinished { .. } => {
-                active.remove(step);
+            EventKind::UndoStarted => {
+                self.undoing.insert(step.to_owned());
+                self.active.insert(step.to_owned());
                 true
             }
-            _ => active.contains(step),
+            EventKind::StepFinished { .. } => {
+                self.active.remove(step);
+                true
+            }
+            // Whoever sealed has said the end of what was at work.
+            EventKind::UndoFinished { .. } => {
+                self.active.remove(step);
+                self.undoing.remove(step)
+            }
+            _ => self.active.contains(step),
         }
     }
 }
@@ -73,7 +104,7 @@ impl Emitter {
 impl Emit for Emitter {
     fn emit(&self, step: Option<&str>, kind: EventKind) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Self::admit(&mut state.active, step, &kind) {
+        if !state.admit(step, &kind) {
             return;
         }
         let Some(sink) = state.sink.clone() else { return };

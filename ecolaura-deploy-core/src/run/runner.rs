@@ -6,6 +6,7 @@ use super::{RunResult, dispatcher, emitter::Emitter, evidence::Evidence, unit::S
 use crate::{
     Context, Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
+    context::instant_in,
     event::{EventSink, NoEvents},
     pipeline::{Handle, Outputs, Pipeline},
     plan::{self, Plan},
@@ -99,7 +100,7 @@ impl Runner {
         self
     }
 
-    /// With this much time for running steps to end after a cancel.
+    /// With this much time for running work to end after a cancel or after its own deadline.
     pub fn grace(mut self, time: Duration) -> Self {
         self.grace = time;
         self
@@ -119,7 +120,7 @@ impl Runner {
     /// source of the error is a [`plan::PlanProblems`].
     pub async fn plan(&self, cx: &Context, pipeline: Pipeline) -> Result<Plan> {
         check_environment(cx, &pipeline)?;
-        plan::build(&self.context(cx), Arc::new(pipeline)).await
+        plan::build(&self.context(cx).with_deadline_in(self.deadline), Arc::new(pipeline)).await
     }
 
     /// Runs `plan`. Fails with [`ErrorKind::StalePlan`] naming what moved, or with the store's error, and has then
@@ -127,10 +128,12 @@ impl Runner {
     ///
     /// # Cancellation
     ///
-    /// Cancelling `cx` ends the running steps within the grace and undoes what was done. Dropping the future stops at
-    /// once and leaves a record that says what was begun.
+    /// Cancelling `cx`, or its deadline, ends the running steps within the grace and undoes what was done. Dropping the
+    /// future cancels what runs, waits for nothing, and leaves a record that says what was begun; the last event then
+    /// says [`RunResult::Suspended`].
     pub async fn run(&self, cx: &Context, plan: Plan) -> Result<Finished> {
-        let planning = self.context(cx);
+        let deadline = instant_in(cx.remaining().map_or(self.deadline, |left| left.min(self.deadline)));
+        let planning = self.context(cx).with_deadline_in(self.deadline);
         let now = plan::build(&planning, Arc::clone(&plan.pipeline)).await?;
         if now.digest() != plan.digest() {
             return Err(stale(&plan, &now));
@@ -155,7 +158,7 @@ impl Runner {
             grace: self.grace,
             plan: now,
         });
-        let result = dispatcher::run(&shared, cx.cancellation().clone(), self.deadline, self.undo_deadline).await?;
+        let result = dispatcher::run(&shared, cx.cancellation().clone(), deadline, self.undo_deadline).await?;
         Ok(Finished { run, result, outputs: shared })
     }
 }
@@ -169,10 +172,7 @@ fn check_environment(cx: &Context, pipeline: &Pipeline) -> Result<()> {
 }
 
 fn stale(old: &Plan, new: &Plan) -> Error {
-    let mut moved = plan::moved(&old.summary, &new.summary);
-    if moved.is_empty() {
-        moved.push("the plan's digest".to_owned());
-    }
+    let moved = plan::moved(old, new);
     Error::new(ErrorKind::StalePlan, "run.start", format!("since the plan was made: {}", moved.join("; ")))
         .advice("plan again and read the new plan")
 }

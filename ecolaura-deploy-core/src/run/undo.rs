@@ -1,16 +1,19 @@
 //! Undoing what was done, in reverse, from data.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
 
-use super::{RetryPolicy, unit::Shared};
+use super::{
+    RetryPolicy,
+    unit::{Shared, panic_text, with_grace},
+};
 use crate::{
-    Error, ErrorKind, ErrorRecord, Result,
-    context::Emit,
+    Effect, Error, ErrorKind, ErrorRecord, Result,
+    context::{Emit, instant_in},
     event::EventKind,
-    step::{EffectClass, UndoRecord},
+    step::{EffectClass, ErasedUndoer, UndoRecord},
     store::RecordBody,
 };
 
@@ -31,6 +34,16 @@ pub(super) struct Remains {
 impl Remains {
     pub(super) fn is_empty(&self) -> bool {
         self.remaining.is_empty()
+    }
+
+    pub(super) fn add(&mut self, step: String, command: String) {
+        self.remaining.push(step);
+        self.commands.push(command);
+    }
+
+    pub(super) fn lost(&mut self, error: &impl std::fmt::Display) {
+        let command = format!("the executor lost a task ({error}): compare the run's record with the environment");
+        self.add("what the lost task did".to_owned(), command);
     }
 
     pub(super) fn extend(&mut self, other: Self) {
@@ -55,8 +68,9 @@ impl Shared {
         Remains::default()
     }
 
-    /// Records what happens while undoing. A store that fails now must not keep the old release from coming back.
-    async fn note(&self, body: RecordBody) {
+    /// Records what happens while stopping and undoing. A store that fails now must not keep the old release from
+    /// coming back.
+    pub(super) async fn note(&self, body: RecordBody) {
         if let Err(error) = self.journal.append(body).await {
             self.emitter.emit(None, EventKind::Warning { message: format!("not recorded: {}", error.report()) });
         }
@@ -65,6 +79,9 @@ impl Shared {
     async fn undo_one(&self, undoable: &Undoable, deadline: Duration) -> Result<()> {
         let step = &undoable.step;
         self.note(RecordBody::UndoIntent { step: step.clone(), undo: undoable.undo.clone() }).await;
+        if self.journal.is_superseded() {
+            return Err(Error::new(ErrorKind::Conflict, "run.undo", "another process goes on with this run"));
+        }
         self.emitter.emit(Some(step), EventKind::UndoStarted);
         let began = Instant::now();
         let result = self.execute(undoable, deadline).await;
@@ -75,34 +92,52 @@ impl Shared {
     }
 
     async fn execute(&self, undoable: &Undoable, deadline: Duration) -> Result<()> {
-        let record = &undoable.undo;
-        let Some(undoer) = self.plan.pipeline.undoers.get(&record.key) else {
-            let message = format!("no backend here undoes `{}` on `{}`", record.key.kind, record.key.target);
+        let key = &undoable.undo.key;
+        let Some(undoer) = self.plan.pipeline.undoers.get(key) else {
+            let message = format!("no backend here undoes `{}` on `{}`", key.kind, key.target);
             return Err(Error::new(ErrorKind::Unsupported, "run.undo", message)
                 .advice("add the backend to the pipeline with `Pipeline::undoer`"));
         };
+        let end = instant_in(deadline);
         let mut attempt = 1;
         loop {
-            let cx = self.cx.for_attempt(&undoable.step, attempt, CancellationToken::new()).with_deadline_in(deadline);
-            let work = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(undoer.undo(&cx, record)));
-            let result = match tokio::time::timeout(deadline, work).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Error::internal("run.undo", "undoing panicked")),
-                Err(_) => Err(Error::new(ErrorKind::Timeout, "run.undo", format!("not undone within {deadline:?}"))),
-            };
-            let Err(error) = result else { return Ok(()) };
-            match RetryPolicy::default().pause(attempt, &error, EffectClass::Converging) {
+            let Err(error) = self.attempt_undo(undoer.as_ref(), undoable, attempt, end).await else { return Ok(()) };
+            let pause = RetryPolicy::default().pause(attempt, &error, EffectClass::Converging);
+            match pause.filter(|pause| instant_in(*pause) < end) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(error),
             }
             attempt += 1;
         }
     }
+
+    /// With a context of its own: neither the cancel nor the deadline of the run reaches it.
+    async fn attempt_undo(
+        &self,
+        undoer: &dyn ErasedUndoer,
+        undoable: &Undoable,
+        attempt: u32,
+        end: Instant,
+    ) -> Result<()> {
+        let left = end.saturating_duration_since(Instant::now());
+        let cx = self.cx.for_undo(&undoable.step, attempt).with_deadline_in(left);
+        let work = AssertUnwindSafe(undoer.undo(&cx, &undoable.undo)).catch_unwind();
+        match with_grace(work, sleep_until(end), self.grace).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Error::internal("run.undo", format!("undoing panicked: {}", panic_text(&*panic)))
+                .with_effect(Effect::Unknown)),
+            Err(()) => Err(Error::new(ErrorKind::Timeout, "run.undo", format!("not undone within {left:?}"))
+                .with_effect(Effect::Unknown)),
+        }
+    }
 }
 
+/// What remains of `list`, whose first could not be undone because of `error`, and what to do: first things first.
 fn remains(list: &[Undoable], error: &Error) -> Remains {
-    let remaining = list.iter().map(|undoable| undoable.step.clone()).collect();
-    let mut commands: Vec<String> = error.advice_text().map(str::to_owned).into_iter().collect();
-    commands.extend(list.iter().map(|undoable| format!("`{}`: {}", undoable.step, undoable.undo.description)));
-    Remains { remaining, commands }
+    let mut remains = Remains::default();
+    for (index, Undoable { step, undo }) in list.iter().enumerate() {
+        let why = if index == 0 { format!(" (failed: {})", error.report()) } else { String::new() };
+        remains.add(step.clone(), format!("`{step}`: {}{why}", undo.description));
+    }
+    remains
 }

@@ -2,9 +2,14 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
 
 use super::{
@@ -12,7 +17,7 @@ use super::{
     record::{Record, RecordBody, SCHEMA, run_prefix},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Effect, Error, ErrorKind, Result,
     clock::Clock,
     vocabulary::{Digest, EnvironmentName},
 };
@@ -37,6 +42,7 @@ pub(crate) struct Journal {
     run: String,
     nonce: String,
     head: Mutex<Head>,
+    superseded: AtomicBool,
 }
 
 impl Journal {
@@ -53,36 +59,59 @@ impl Journal {
             run: run.to_owned(),
             nonce: nonce(),
             head: Mutex::new(Head { seq: 0, prev: None }),
+            superseded: AtomicBool::new(false),
         }
     }
 
-    /// Writes the next record. When this returns the record survives the process.
-    pub(crate) async fn append(&self, body: RecordBody) -> Result<()> {
+    /// Writes the next record and answers its place. When this returns the record survives the process.
+    ///
+    /// A record that was written although its write seemed to fail, or was dropped midway, keeps its place.
+    pub(crate) async fn append(&self, body: RecordBody) -> Result<u64> {
         let mut head = self.head.lock().await;
-        let record = Record {
-            schema: SCHEMA,
-            run: self.run.clone(),
-            seq: head.seq,
-            at: self.clock.now(),
-            nonce: format!("{}-{}", self.nonce, head.seq),
-            prev: head.prev,
-            body,
-        };
-        let (line, checksum) = record.seal()?;
-        let key = format!("{}/{:08}", self.prefix, head.seq);
-        match self.store.create(&key, line.into()).await? {
-            Created::Yes => {
-                *head = Head { seq: head.seq + 1, prev: Some(checksum) };
-                Ok(())
+        let at = self.clock.now();
+        let mut record =
+            Record { schema: SCHEMA, run: self.run.clone(), seq: 0, at, nonce: String::new(), prev: None, body };
+        loop {
+            (record.seq, record.prev) = (head.seq, head.prev);
+            record.nonce = format!("{}-{}", self.nonce, head.seq);
+            let (line, checksum) = record.seal()?;
+            let (key, place) = (format!("{}/{:08}", self.prefix, head.seq), head.seq);
+            let created = guarded(self.store.create(&key, line.into())).await?;
+            let checksum = match created {
+                Created::Yes => checksum,
+                Created::Exists => self.own(&key).await?.ok_or_else(|| self.superseded(place))?,
+            };
+            *head = Head { seq: place + 1, prev: Some(checksum) };
+            if created == Created::Yes {
+                return Ok(place);
             }
-            Created::Exists => Err(Error::new(
-                ErrorKind::Conflict,
-                "run.record",
-                format!("another process wrote record {} of run `{}`", head.seq, self.run),
-            )
-            .advice("this process stops; the other one goes on")),
         }
     }
+
+    /// Whether another process writes this run's records: this one must stop, and undo nothing.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Relaxed)
+    }
+
+    fn superseded(&self, seq: u64) -> Error {
+        self.superseded.store(true, Ordering::Relaxed);
+        let message = format!("another process wrote record {seq} of run `{}`", self.run);
+        Error::new(ErrorKind::Conflict, "run.record", message).advice("this process stops; the other one goes on")
+    }
+
+    /// The checksum of the record under `key`, if this writer wrote it.
+    async fn own(&self, key: &str) -> Result<Option<Digest>> {
+        let Some(line) = guarded(self.store.get(key)).await? else { return Ok(None) };
+        let found = Record::open(key, &line).ok();
+        let ours = |(record, _): &(Record, Digest)| record.nonce.starts_with(&self.nonce);
+        Ok(found.filter(ours).map(|(_, checksum)| checksum))
+    }
+}
+
+/// A store that panics is a store that fails.
+async fn guarded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| Err(Error::internal("run.record", "the run store panicked").with_effect(Effect::Unknown));
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 #[cfg(test)]

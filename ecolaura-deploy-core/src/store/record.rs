@@ -79,8 +79,11 @@ pub enum RecordBody {
         step: String,
         /// The attempt.
         attempt: u32,
-        /// Why, and what is known of the effect.
+        /// Why, and what is known of the effect, earlier attempts included.
         error: ErrorRecord,
+        /// What undoes it, if it may have had an effect.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<UndoRecord>,
     },
     /// The run was asked to stop.
     CancelRequested {
