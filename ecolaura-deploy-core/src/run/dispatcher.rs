@@ -12,7 +12,7 @@ use super::{
     RunResult,
     groups::{Groups, RELEASE, Stop},
     undo::{Remains, Undoable},
-    unit::{End, Shared},
+    unit::{End, Permit, Shared},
 };
 use crate::{
     Effect, Error, ErrorKind, ErrorRecord, Result,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 enum Message {
-    Ended { index: usize, end: End, took: Duration },
+    Ended { index: usize, end: End, took: Duration, permit: Permit },
     Undone { remains: Remains },
 }
 
@@ -148,7 +148,10 @@ impl Dispatcher {
 
     fn take(&mut self, message: std::result::Result<Message, JoinError>) {
         match message {
-            Ok(Message::Ended { index, end, took }) => self.ended(index, end, took),
+            Ok(Message::Ended { index, end, took, permit }) => {
+                self.ended(index, end, took);
+                drop(permit);
+            }
             Ok(Message::Undone { remains }) => self.remains.extend(remains),
             // Tasks do not panic and are not aborted; should one be lost, nothing may be called done.
             Err(error) => {
@@ -177,8 +180,8 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let began = Instant::now();
-            let end = shared.run_step(index, cancel).await;
-            Message::Ended { index, end, took: began.elapsed() }
+            let (end, permit) = shared.run_step(index, cancel).await;
+            Message::Ended { index, end, took: began.elapsed(), permit }
         });
     }
 

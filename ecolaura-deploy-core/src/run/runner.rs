@@ -154,7 +154,7 @@ impl Runner {
             journal,
             emitter,
             evidence: Evidence(Arc::clone(&self.store)),
-            permits: tokio::sync::Semaphore::new(cx.limits().parallel_steps.get()),
+            permits: Arc::new(tokio::sync::Semaphore::new(cx.limits().parallel_steps.get())),
             grace: self.grace,
             plan: now,
         });

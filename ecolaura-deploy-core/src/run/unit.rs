@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) emitter: Arc<Emitter>,
     pub(super) evidence: Evidence,
-    pub(super) permits: Semaphore,
+    pub(super) permits: Arc<Semaphore>,
     pub(super) grace: Duration,
 }
 
@@ -49,6 +49,18 @@ enum Passed {
     NotBegun,
 }
 
+/// A place among the steps that run.
+pub(super) type Permit = Option<OwnedSemaphorePermit>;
+
+/// An attempt of a step.
+#[derive(Clone, Copy)]
+struct At {
+    index: usize,
+    attempt: u32,
+    /// That of the step.
+    deadline: Instant,
+}
+
 /// The place of a record that could not be written: after all others.
 const UNRECORDED: u64 = u64::MAX;
 
@@ -57,24 +69,33 @@ impl Shared {
         &self.plan.pipeline.nodes[index]
     }
 
-    /// Runs step `index` to its end. Does not panic.
-    pub(super) async fn run_step(self: Arc<Self>, index: usize, cancel: CancellationToken) -> End {
+    /// Runs step `index` to its end, and hands over its permit: what waits for it starts only after this end was seen.
+    /// Does not panic.
+    pub(super) async fn run_step(self: Arc<Self>, index: usize, cancel: CancellationToken) -> (End, Permit) {
         let span = tracing::info_span!("deploy.step", step = %self.node(index).name);
         let progress = Progress::default();
-        let end = AssertUnwindSafe(self.attempts(index, &cancel, &progress)).catch_unwind().instrument(span).await;
-        end.unwrap_or_else(|panic| {
+        let mut permit = None;
+        let work = AssertUnwindSafe(self.attempts(index, &cancel, &progress, &mut permit));
+        let end = work.catch_unwind().instrument(span).await.unwrap_or_else(|panic| {
             let message = format!("the step's bookkeeping panicked: {}", panic_text(&*panic));
             let (error, undo) = progress.judge(Error::internal("run.step", message).with_effect(Effect::Unknown));
             End::Failed { error, undo, at: UNRECORDED }
-        })
+        });
+        (end, permit)
     }
 
-    async fn attempts(&self, index: usize, cancel: &CancellationToken, progress: &Progress) -> End {
+    async fn attempts(
+        &self,
+        index: usize,
+        cancel: &CancellationToken,
+        progress: &Progress,
+        permit: &mut Permit,
+    ) -> End {
         let node = self.node(index);
         let deadline = instant_in(node.policy.deadline);
         let mut attempt = 1;
         loop {
-            let error = match self.attempt(index, attempt, deadline, cancel, progress).await {
+            let error = match self.attempt(At { index, attempt, deadline }, cancel, progress, permit).await {
                 Ok(Passed::NotBegun) => return End::NotBegun,
                 Ok(Passed::Unchanged) => return End::Unchanged,
                 Ok(Passed::Done { at }) => return End::Done { undo: progress.undo(), at },
@@ -94,6 +115,7 @@ impl Shared {
             let Some(delay) = pause.filter(|delay| !cancel.is_cancelled() && instant_in(*delay) < deadline) else {
                 return End::Failed { error, undo, at };
             };
+            *permit = None;
             self.emitter.emit(Some(&node.name), EventKind::RetryScheduled { attempt, delay, error: record });
             tokio::select! {
                 biased;
@@ -104,11 +126,11 @@ impl Shared {
     }
 
     /// A place among the steps that run; `None` if a cancel came first.
-    async fn permit(&self, deadline: Instant, cancel: &CancellationToken) -> Result<Option<SemaphorePermit<'_>>> {
+    async fn permit(&self, deadline: Instant, cancel: &CancellationToken) -> Result<Permit> {
         let permit = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(None),
-            permit = timeout_at(deadline, self.permits.acquire()) => permit,
+            permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()) => permit,
         };
         match permit {
             Ok(Ok(permit)) => Ok(Some(permit)),
@@ -120,17 +142,17 @@ impl Shared {
     /// One attempt within its permit and its timeout.
     async fn attempt(
         &self,
-        index: usize,
-        attempt: u32,
-        deadline: Instant,
+        At { index, attempt, deadline }: At,
         cancel: &CancellationToken,
         progress: &Progress,
+        permit: &mut Permit,
     ) -> Result<Passed> {
         let node = self.node(index);
-        let Some(_permit) = self.permit(deadline, cancel).await? else {
+        *permit = self.permit(deadline, cancel).await?;
+        if permit.is_none() {
             let cancelled = || Error::new(ErrorKind::Cancelled, "run.step", "cancelled before the next attempt");
             return if attempt == 1 { Ok(Passed::NotBegun) } else { Err(cancelled()) };
-        };
+        }
         if attempt == 1 {
             self.emitter.emit(Some(&node.name), EventKind::StepStarted);
         }
