@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
+
 use super::{RunResult, dispatcher, emitter::Emitter, evidence::Evidence, unit::Shared};
 use crate::{
     Context, Error, ErrorKind, Result,
@@ -154,7 +156,7 @@ impl Runner {
             journal,
             emitter,
             evidence: Evidence(Arc::clone(&self.store)),
-            permits: Arc::new(tokio::sync::Semaphore::new(cx.limits().parallel_steps.get())),
+            permits: Arc::new(Semaphore::new(cx.limits().parallel_steps.get().min(Semaphore::MAX_PERMITS))),
             grace: self.grace,
             plan: now,
         });

@@ -171,8 +171,7 @@ impl Record {
         }
         let (body, tail) = text.rsplit_once(CHECKSUM).ok_or_else(|| corrupt("it ends before its checksum".into()))?;
         let stored: Digest = tail
-            .trim_end()
-            .strip_suffix("\"}")
+            .strip_suffix("\"}\n")
             .and_then(|digest| digest.parse().ok())
             .ok_or_else(|| corrupt("its checksum is damaged".into()))?;
         let actual = Digest::of(body);

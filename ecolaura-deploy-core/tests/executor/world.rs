@@ -41,6 +41,8 @@ pub(crate) struct Ledger {
     done: Arc<Mutex<BTreeSet<String>>>,
     pub(crate) undo_faults: Arc<Mutex<BTreeMap<String, UndoFault>>>,
     ticks: Arc<AtomicUsize>,
+    at_work: Arc<AtomicUsize>,
+    most_at_work: Arc<AtomicUsize>,
     hook: Arc<Mutex<Option<Hook>>>,
 }
 
@@ -82,6 +84,17 @@ impl Ledger {
         tokio::task::yield_now().await;
     }
 
+    /// How many steps were at work at the same time, at most.
+    pub(crate) fn most_at_work(&self) -> usize {
+        self.most_at_work.load(Ordering::SeqCst)
+    }
+
+    fn work(&self) -> Working {
+        let now = self.at_work.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_work.fetch_max(now, Ordering::SeqCst);
+        Working(Arc::clone(&self.at_work))
+    }
+
     /// What `log` says was applied.
     pub(crate) fn applied(&self) -> Vec<String> {
         self.log().iter().filter_map(|line| line.strip_prefix("apply ").map(str::to_owned)).collect()
@@ -89,6 +102,14 @@ impl Ledger {
 
     pub(crate) fn undone(&self) -> Vec<String> {
         self.log().iter().filter_map(|line| line.strip_prefix("undo ").map(str::to_owned)).collect()
+    }
+}
+
+struct Working(Arc<AtomicUsize>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -193,6 +214,7 @@ impl Step for Act {
     }
 
     async fn apply(&self, cx: &Context, _input: Vec<String>) -> Result<Applied<String, Was>> {
+        let _working = self.ledger.work();
         self.ledger.tick().await;
         cx.sleep("act.apply", self.pause).await?;
         self.ledger.done.lock().unwrap().insert(self.name.to_owned());
