@@ -37,7 +37,7 @@ pub use self::{
     style::Style,
 };
 use crate::{
-    ErrorRecord,
+    ErrorKind, ErrorRecord,
     event::{Event, StepOutcome, Stream},
     plan::{Action, PlanSummary},
     run::RunResult,
@@ -186,6 +186,8 @@ pub struct Totals {
     pub unchanged: usize,
     /// Steps that failed.
     pub failed: usize,
+    /// Steps that wait for a person or a window.
+    pub waiting: usize,
     /// Steps that were not started.
     pub skipped: usize,
     /// Steps without an end: the run goes on, or its stream broke off.
@@ -278,6 +280,11 @@ impl StepReport {
         }
     }
 
+    /// Whether it ended because a person or a window must come first: nothing is wrong then.
+    pub fn waits(&self) -> bool {
+        self.error().is_some_and(|error| error.kind == ErrorKind::Waiting)
+    }
+
     /// The attempts that were begun or scheduled; 0 if it did not start.
     pub fn attempts(&self) -> usize {
         if self.started.is_some() { self.retries.len() + 1 } else { 0 }
@@ -302,6 +309,7 @@ impl Totals {
         match &step.outcome {
             Some(StepOutcome::Done) => self.done += 1,
             Some(StepOutcome::Unchanged) => self.unchanged += 1,
+            Some(StepOutcome::Failed { .. }) if step.waits() => self.waiting += 1,
             Some(StepOutcome::Failed { .. }) => self.failed += 1,
             Some(StepOutcome::Skipped { .. }) => self.skipped += 1,
             None => self.unfinished += 1,

@@ -107,7 +107,10 @@ fn rolled_back(run: &RunReport, failed: &str, cause: &str) -> Closing {
     };
     Closing {
         why: why(run, failed, cause),
-        next: advice(run.step(failed)),
+        next: match run.step(failed) {
+            Some(step) => advice([step]),
+            None => vec!["Run again when it may go on: what is in place already is not done twice.".to_owned()],
+        },
         ..Closing::new(
             Tone::Failed,
             format!("rolled back after {}", duration(run.took)),

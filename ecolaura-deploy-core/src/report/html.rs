@@ -9,7 +9,7 @@ use std::time::Duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{RunReport, Tone, Totals, wording::duration};
-use crate::event::StepOutcome;
+use crate::{ErrorKind, event::StepOutcome};
 
 const CSS: &str = include_str!("html/page.css");
 
@@ -87,6 +87,7 @@ fn totals(runs: &[RunReport]) -> Markup {
         (sum(|totals| totals.done), "steps done", true, ""),
         (sum(|totals| totals.unchanged), "unchanged", false, ""),
         (sum(|totals| totals.failed), "failed", true, "bad"),
+        (sum(|totals| totals.waiting), "waiting", false, "warn"),
         (sum(|totals| totals.skipped), "skipped", false, ""),
         (sum(|totals| totals.undone), "undone", false, ""),
         (sum(|totals| totals.not_undone), "not undone", false, "bad"),
@@ -130,6 +131,7 @@ fn ending(outcome: Option<&StepOutcome>) -> (&'static str, &'static str, &'stati
     match outcome {
         Some(StepOutcome::Done) => ("✓", "good", "done"),
         Some(StepOutcome::Unchanged) => ("=", "mute", "unchanged"),
+        Some(StepOutcome::Failed { error }) if error.kind == ErrorKind::Waiting => ("…", "wait", "waiting"),
         Some(StepOutcome::Failed { .. }) => ("✗", "bad", "failed"),
         Some(StepOutcome::Skipped { .. }) => ("–", "mute", "skipped"),
         None => ("…", "wait", "no end"),

@@ -161,6 +161,12 @@ impl Said<'_> {
             Some(StepOutcome::Skipped { because }) => {
                 vec![self.painted('–', Paint::Dim, &format!("skipped: {because}"))]
             }
+            Some(StepOutcome::Failed { error }) if step.waits() => {
+                let mut lines = vec![self.painted('…', Paint::Warn, "waits")];
+                lines.extend(self.item("for", &error.message));
+                lines.extend(error.advice.iter().flat_map(|advice| self.item("do", advice)));
+                lines
+            }
             Some(StepOutcome::Failed { error }) => {
                 let text = format!("failed after {}: {}", duration(step.took), error.kind);
                 let mut lines = vec![self.painted('✗', Paint::Bad, &text)];

@@ -294,3 +294,52 @@ pub(super) fn needs_operator() -> Vec<Event> {
         ],
     })
 }
+
+/// Waits for an approval; a group of its own failed meanwhile.
+pub(super) fn waiting() -> Vec<Event> {
+    let mut script = begin("production");
+    let error = Error::new(ErrorKind::Waiting, "approve", "`release 1.4.0 to production` waits for an approval")
+        .advice("write the digest of the plan into approvals/production");
+    script.start("migrate").wait(30).finish("migrate", StepOutcome::Failed { error: ErrorRecord::from(&error) }, 30);
+    for step in ["roll out backend", "publish site", "switch flag"] {
+        script.finish(step, StepOutcome::Skipped { because: "`migrate` waits".into() }, 0);
+    }
+    script.end(RunResult::Suspended { reason: error.report() })
+}
+
+/// One group failed and was undone; the release is out.
+pub(super) fn except() -> Vec<Event> {
+    let mut script = begin("staging");
+    script.does("migrate", 1_900).does("roll out backend", 29_000).start("publish site").wait(400);
+    let error = Error::new(ErrorKind::PermissionDenied, "cdn.upload", "`/srv/site/releases`: permission denied")
+        .advice("check the owner and mode of the path");
+    script.finish("publish site", StepOutcome::Failed { error: ErrorRecord::from(&error) }, 400);
+    script.does("switch flag", 40).end(RunResult::SucceededExcept { groups: vec!["release".parse().unwrap()] })
+}
+
+/// Asked to stop while it rolled out.
+pub(super) fn cancelled() -> Vec<Event> {
+    let mut script = begin("dev");
+    script.does("migrate", 1_900).start("roll out backend").wait(2_000);
+    script.say(None, EventKind::CancelRequested { cause: "the run was cancelled".into() });
+    let error = Error::new(ErrorKind::Cancelled, "rollout.wait", "the run was cancelled").with_effect(Effect::Partial);
+    script.finish("roll out backend", StepOutcome::Failed { error: ErrorRecord::from(&error) }, 2_000);
+    for step in ["publish site", "switch flag"] {
+        script.finish(step, StepOutcome::Skipped { because: "the run was cancelled".into() }, 0);
+    }
+    script.undoes("roll out backend", 1_400, None).undoes("migrate", 800, None);
+    script.end(RunResult::RolledBack { failed: "a cancel".into(), cause: "the run was cancelled".into() })
+}
+
+/// Every kind of end, by name.
+pub(super) fn all() -> Vec<(&'static str, Vec<Event>)> {
+    vec![
+        ("nothing_to_do", nothing_to_do()),
+        ("succeeded", succeeded()),
+        ("except", except()),
+        ("rolled_back", rolled_back()),
+        ("cancelled", cancelled()),
+        ("needs_operator", needs_operator()),
+        ("waiting", waiting()),
+    ]
+}

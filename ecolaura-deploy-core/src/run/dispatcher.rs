@@ -124,7 +124,7 @@ impl Dispatcher {
         let mut asked = false;
         if cancel.is_cancelled() {
             asked = true;
-            self.stop_all("the run was cancelled").await;
+            self.stop_all("a cancel", "the run was cancelled").await;
         }
         loop {
             self.start_ready();
@@ -135,11 +135,11 @@ impl Dispatcher {
                 biased;
                 () = cancel.cancelled(), if !asked => {
                     asked = true;
-                    self.stop_all("the run was cancelled").await;
+                    self.stop_all("a cancel", "the run was cancelled").await;
                 }
                 () = sleep_until(deadline), if !asked => {
                     asked = true;
-                    self.stop_all("the run's deadline passed").await;
+                    self.stop_all("its deadline", "the run's deadline passed").await;
                 }
                 Some(message) = self.tasks.join_next() => self.take(message),
             }
@@ -156,7 +156,7 @@ impl Dispatcher {
             // Tasks do not panic and are not aborted; should one be lost, nothing may be called done.
             Err(error) => {
                 self.remains.lost(&error);
-                self.stop(RELEASE, Stop::of_run(&format!("a task of the executor was lost: {error}")));
+                self.stop(RELEASE, Stop::of_run("the executor", &format!("a task was lost: {error}")));
             }
         }
     }
@@ -234,7 +234,7 @@ impl Dispatcher {
             End::Failed { error, undo, at } => self.failed(index, &error, undo, at, took),
         }
         if self.shared.journal.is_superseded() {
-            self.stop(RELEASE, Stop::of_run("another process goes on with this run"));
+            self.stop(RELEASE, Stop::of_run("another process", "another process goes on with this run"));
         }
         self.undo_what_is_quiet();
     }
@@ -305,10 +305,10 @@ impl Dispatcher {
         self.first.get_or_insert(stop);
     }
 
-    async fn stop_all(&mut self, cause: &str) {
+    async fn stop_all(&mut self, what: &str, cause: &str) {
         self.shared.emitter.emit(None, EventKind::CancelRequested { cause: cause.to_owned() });
         self.shared.note(RecordBody::CancelRequested { cause: cause.to_owned() }).await;
-        self.stop(RELEASE, Stop::of_run(cause));
+        self.stop(RELEASE, Stop::of_run(what, cause));
     }
 
     /// Groups that failed without the release are undone as soon as nothing of them runs.

@@ -15,7 +15,7 @@ pub(super) const RELEASE: usize = 0;
 /// Why a group does not go on.
 #[derive(Debug, Clone)]
 pub(super) struct Stop {
-    /// The step that failed, or `the run`.
+    /// The step that failed, or what asked for the end.
     pub(super) failed: String,
     pub(super) cause: String,
     /// What skipped steps say.
@@ -27,8 +27,9 @@ impl Stop {
         Self { failed: name.to_owned(), cause, because: format!("`{name}` failed") }
     }
 
-    pub(super) fn of_run(cause: &str) -> Self {
-        Self { failed: "the run".to_owned(), cause: cause.to_owned(), because: cause.to_owned() }
+    /// `what` asked for the end: `a cancel`.
+    pub(super) fn of_run(what: &str, cause: &str) -> Self {
+        Self { failed: what.to_owned(), cause: cause.to_owned(), because: cause.to_owned() }
     }
 
     /// For the record of what is undone.

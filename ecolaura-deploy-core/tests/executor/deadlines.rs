@@ -24,7 +24,7 @@ async fn the_run_deadline_ends_what_runs_and_undoes_what_was_done() {
     let began = Instant::now();
     let finished = runner.run(&cx(), plan).await.unwrap();
     let RunResult::RolledBack { failed, cause } = finished.result else { panic!() };
-    assert_eq!((failed.as_str(), cause.as_str()), ("the run", "the run's deadline passed"));
+    assert_eq!((failed.as_str(), cause.as_str()), ("its deadline", "the run's deadline passed"));
     assert_eq!(began.elapsed(), Duration::from_secs(23));
     assert!(ledger.done().is_empty());
 }

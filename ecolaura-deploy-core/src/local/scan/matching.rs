@@ -91,12 +91,16 @@ fn fix<'a>(range: &'a Range, version: &Version) -> Option<&'a Version> {
     fixes.min()
 }
 
-/// A version by semver's grammar, `v` before it and missing parts allowed: `1.2` is `1.2.0`.
+/// A version by semver's grammar, `v` before it and missing parts allowed: `1.2` is `1.2.0`. Where a pre-release
+/// follows nothing may be missing, or the date `2026-01-01` would be one of version 2026.
 pub(super) fn lenient(text: &str) -> Option<Version> {
     let text = text.trim().trim_start_matches('v');
     let end = text.find(['-', '+']).unwrap_or(text.len());
     let (core, rest) = text.split_at(end);
     let missing = 2_usize.checked_sub(core.matches('.').count())?;
+    if missing > 0 && rest.starts_with('-') {
+        return None;
+    }
     Version::parse(&format!("{core}{}{rest}", ".0".repeat(missing))).ok()
 }
 

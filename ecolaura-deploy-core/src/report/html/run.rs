@@ -55,7 +55,7 @@ fn ending_words(closing: &Closing) -> Markup {
 
 fn failures(run: &RunReport) -> Markup {
     html! {
-        @for step in &run.steps {
+        @for step in run.steps.iter().filter(|step| !step.waits()) {
             @if let Some(error) = step.error() {
                 div.block {
                     h3 { "Failed: " (step.name) span.aside { (error.kind) " after " (duration(step.took)) } }

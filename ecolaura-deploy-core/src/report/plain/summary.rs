@@ -86,6 +86,7 @@ pub(crate) fn steps(totals: &Totals) -> String {
         (totals.done, "done"),
         (totals.unchanged, "unchanged"),
         (totals.failed, "failed"),
+        (totals.waiting, "waiting"),
         (totals.skipped, "skipped"),
         (totals.unfinished, "without an end"),
     ]);

@@ -1,16 +1,64 @@
 use super::*;
-use crate::report::sample;
+use crate::report::{RunReport, sample};
 
-fn told(events: &[Event], quiet: bool) -> String {
-    let reporter = PlainReporter::new(Vec::new(), Style::plain()).quiet(quiet);
+fn told(events: &[Event], style: Style, quiet: bool) -> String {
+    let reporter = PlainReporter::new(Vec::new(), style).quiet(quiet);
     events.iter().for_each(|event| reporter.emit(event));
     String::from_utf8(reporter.into_inner()).unwrap()
 }
 
+/// What is told of each kind of end, in full and quietly.
+macro_rules! golden {
+    ($($name:ident),*) => {
+        [$((
+            stringify!($name),
+            include_str!(concat!("golden/", stringify!($name), ".txt")),
+            include_str!(concat!("golden/", stringify!($name), ".quiet.txt")),
+        )),*]
+    };
+}
+
 #[test]
-fn print() {
-    for events in [sample::nothing_to_do(), sample::succeeded(), sample::rolled_back(), sample::needs_operator()] {
-        println!("{}\n==========", told(&events, false));
+fn every_kind_of_end_is_told_as_written_down() {
+    let golden = golden![nothing_to_do, succeeded, except, rolled_back, cancelled, needs_operator, waiting];
+    let samples = sample::all();
+    assert_eq!(samples.len(), golden.len());
+    for ((name, events), (of, full, quiet)) in samples.iter().zip(golden) {
+        assert_eq!(*name, of);
+        let (told_full, told_quiet) = (told(events, Style::plain(), false), told(events, Style::plain(), true));
+        assert!(told_full == full, "golden/{name}.txt differs from:\n{told_full}");
+        assert!(told_quiet == quiet, "golden/{name}.quiet.txt differs from:\n{told_quiet}");
     }
-    println!("{}", told(&sample::rolled_back(), true));
+}
+
+#[test]
+fn colours_are_there_on_a_terminal_and_gone_with_no_color() {
+    for (name, events) in sample::all() {
+        let coloured = told(&events, Style::detect(true, None), false);
+        assert!(coloured.contains("\u{1b}["), "{name}");
+        let plain = told(&events, Style::detect(true, Some("1")), false);
+        assert!(!plain.contains('\u{1b}'), "{name}");
+        assert_eq!(plain, told(&events, Style::plain(), false), "{name}");
+    }
+}
+
+#[test]
+fn the_summary_fits_a_screen_whatever_happened() {
+    for (name, events) in sample::all() {
+        let mut run = RunReport::from_events(&events).unwrap();
+        for width in [40, 80, 100, 200] {
+            let style = Style::plain().with_width(width);
+            assert!(render_summary(&run, &style).lines().count() <= 24, "{name} at {width}");
+        }
+        // The worst that can come: long causes, many things left, many warnings.
+        let long = "cannot do this because of that; ".repeat(60);
+        run.warnings = vec![long.clone(); 30];
+        if let Some(crate::run::RunResult::NeedsOperator { cause, remaining, commands, .. }) = &mut run.result {
+            cause.clone_from(&long);
+            *remaining = vec![long.clone(); 40];
+            *commands = vec!["restore\nand wait\n".repeat(9); 40];
+        }
+        let summary = render_summary(&run, &Style::plain().with_width(60));
+        assert!(summary.lines().count() <= 24, "{name}: {}\n{summary}", summary.lines().count());
+    }
 }
