@@ -43,7 +43,8 @@ pub fn render(runs: &[RunReport]) -> String {
 
 fn title(runs: &[RunReport]) -> String {
     let Some(first) = runs.first() else { return "No run".to_owned() };
-    let environments: Vec<_> = runs.iter().map(|run| run.environment.as_str()).collect();
+    let mut environments: Vec<_> = runs.iter().map(|run| run.environment.as_str()).collect();
+    environments.dedup();
     format!("{} to {}", first.pipeline, environments.join(", "))
 }
 

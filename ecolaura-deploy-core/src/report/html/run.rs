@@ -147,7 +147,7 @@ fn retries(run: &RunReport) -> Markup {
         @if !all.is_empty() {
             div.block {
                 h3 { "Retries" span.aside { (all.len()) } }
-                div.scroll { table {
+                div.scroll { table.retries {
                     thead { tr { th { "Step" } th.num { "Attempt" } th.num { "Failed at" } th.num { "Waited" } th { "Why" } } }
                     tbody { @for (step, retry) in all { tr {
                         td { (step.name) } td.num { (retry.attempt) } td.num { (duration(retry.at)) }
