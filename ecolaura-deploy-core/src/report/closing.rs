@@ -67,7 +67,7 @@ impl Closing {
 
 fn succeeded(run: &RunReport) -> Closing {
     let took = duration(run.took);
-    if run.plan.as_ref().is_some_and(PlanSummary::is_noop) {
+    if run.plan.as_ref().is_some_and(PlanSummary::is_noop) && run.totals().done == 0 {
         let what = "Everything was as planned already; nothing was changed.".to_owned();
         return Closing::new(Tone::Good, format!("nothing to do, looked for {took}"), what);
     }

@@ -2,6 +2,7 @@
 
 use std::{iter::Peekable, str::Chars, time::Duration};
 
+#[cfg(any(feature = "terminal", test))]
 use super::Progress;
 use crate::{Effect, ErrorRecord};
 
@@ -37,6 +38,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
 }
 
 /// `12.3 of 40.0 MiB`, `3 of 10 files`, `3 pods`.
+#[cfg(any(feature = "terminal", test))]
 pub(super) fn progress(progress: &Progress) -> String {
     let Progress { unit, done, total } = progress;
     if unit == "bytes" {
@@ -48,6 +50,7 @@ pub(super) fn progress(progress: &Progress) -> String {
     }
 }
 
+#[cfg(any(feature = "terminal", test))]
 fn bytes(done: u64, total: Option<u64>) -> String {
     let most = total.unwrap_or(done);
     let (unit, divisor) = match most {

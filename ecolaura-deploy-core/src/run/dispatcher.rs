@@ -1,6 +1,6 @@
 //! Decides what starts, what stops and what is undone. One task owns this state.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     task::{JoinError, JoinSet},
@@ -122,6 +122,7 @@ impl Dispatcher {
 
     async fn forward(&mut self, cancel: CancellationToken, deadline: Instant) {
         let mut asked = false;
+        let (mut cancelled, mut late) = (pin!(cancel.cancelled()), pin!(sleep_until(deadline)));
         if cancel.is_cancelled() {
             asked = true;
             self.stop_all("a cancel", "the run was cancelled").await;
@@ -133,11 +134,11 @@ impl Dispatcher {
             }
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if !asked => {
+                () = &mut cancelled, if !asked => {
                     asked = true;
                     self.stop_all("a cancel", "the run was cancelled").await;
                 }
-                () = sleep_until(deadline), if !asked => {
+                () = &mut late, if !asked => {
                     asked = true;
                     self.stop_all("its deadline", "the run's deadline passed").await;
                 }
@@ -180,7 +181,8 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let began = Instant::now();
-            let (end, permit) = shared.run_step(index, cancel).await;
+            // Boxed, since tasks are moved around when they are spawned, and this future is large.
+            let (end, permit) = Box::pin(shared.run_step(index, cancel)).await;
             Message::Ended { index, end, took: began.elapsed(), permit }
         });
     }
@@ -252,13 +254,15 @@ impl Dispatcher {
                 None => self.note_unknown(index, error),
             }
         }
-        self.finished(index, StepOutcome::Failed { error: ErrorRecord::from(error) }, took);
+        let record = ErrorRecord::from(error);
+        let cause = record.message.clone();
+        self.finished(index, StepOutcome::Failed { error: record }, took);
         let waits = error.kind() == ErrorKind::Waiting && error.effect() == Effect::None;
         if waits && self.groups.stop_of(group).is_none() {
             self.suspended.get_or_insert_with(|| error.report());
             self.skip_behind(index);
         } else {
-            self.stop(group, Stop::of_step(&self.shared.node(index).name, error.report()));
+            self.stop(group, Stop::of_step(&self.shared.node(index).name, cause));
         }
     }
 

@@ -165,7 +165,7 @@ impl Shared {
                 () = tokio::time::sleep_until(end) => ErrorKind::Timeout,
             }
         };
-        let work = AssertUnwindSafe(self.effect(index, attempt, &cx, progress)).catch_unwind();
+        let work = AssertUnwindSafe(Box::pin(self.effect(index, attempt, &cx, progress))).catch_unwind();
         match with_grace(work, stop, self.grace).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => {

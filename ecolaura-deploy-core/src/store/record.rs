@@ -144,7 +144,8 @@ const CHECKSUM: &str = ",\"checksum\":\"";
 impl Record {
     /// The line that is stored, and its checksum.
     pub(crate) fn seal(&self) -> Result<(Vec<u8>, Digest)> {
-        let mut line = serde_json::to_vec(self)
+        let mut line = Vec::with_capacity(768);
+        serde_json::to_writer(&mut line, self)
             .map_err(|error| Error::internal("store.record", "a record cannot be written").with_source(error))?;
         line.pop();
         let checksum = Digest::of(&line);

@@ -37,11 +37,14 @@ fn headline(plan: &PlanSummary, style: Style) -> String {
     format!("{title}, {} {digest}", amount(plan))
 }
 
-/// `nothing to do`, or `7 changes: 4 to create, 2 to update, 1 to delete`.
+/// `nothing to do`, `no changes, 2 steps to run`, or `7 changes: 4 to create, 2 to update, 1 to delete`.
 pub(crate) fn amount(plan: &PlanSummary) -> String {
     let counts = plan.counts();
     if counts.is_empty() {
-        return "nothing to do".to_owned();
+        return match plan.steps.iter().filter(|step| !step.skipped).count() {
+            0 => "nothing to do".to_owned(),
+            steps => format!("no changes, {} to run", count(steps, "step")),
+        };
     }
     let each: Vec<_> = counts.iter().map(|(action, number)| format!("{number} to {}", verb(*action))).collect();
     format!("{}: {}", count(counts.values().sum(), "change"), each.join(", "))
