@@ -1,14 +1,8 @@
 //! The SQLite database, which somebody else creates, migrates, backs up and restores while this process runs.
 
-use std::{
-    ops::RangeInclusive,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 /// The schema versions that this code works with. Migrations below 1000 only add, so code of today runs on them too;
 /// one that takes something away opens the next thousand, and is released after the code that no longer needs it.
@@ -17,71 +11,26 @@ pub const SCHEMA: RangeInclusive<i64> = 3..=999;
 /// How long a statement waits for a migration or a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections kept open.
-const IDLE: usize = 4;
-
-/// Which file a connection is open on; a restore may have put another at the same path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-impl FileId {
-    fn of(path: &Path) -> rusqlite::Result<Self> {
-        let unreachable = |error: std::io::Error| {
-            let code = rusqlite::ffi::Error { code: ErrorCode::CannotOpen, extended_code: 14 };
-            rusqlite::Error::SqliteFailure(code, Some(format!("{}: {error}", path.display())))
-        };
-        let found = std::fs::metadata(path).map_err(unreachable)?;
-        Ok(Self(found.dev(), found.ino()))
-    }
-}
-
-/// A small pool of connections.
+/// Where the database is.
 #[derive(Debug)]
-pub struct Database {
-    path: PathBuf,
-    idle: Mutex<Vec<(FileId, Connection)>>,
-}
+pub struct Database(PathBuf);
 
 impl Database {
     /// The database at `path`, which is opened when it is needed and never created.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), idle: Mutex::default() }
+        Self(path.into())
     }
 
-    /// Runs `work` on a connection.
+    /// Runs `work` on a connection of its own. None stays open: it would be in the way of a restore.
     pub fn with<T, E: From<rusqlite::Error>>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let file = FileId::of(&self.path)?;
-        let mut connection = match self.take(file) {
-            Some(connection) => connection,
-            None => self.open()?,
-        };
-        let result = work(&mut connection);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE {
-            idle.push((file, connection));
-        }
-        result
-    }
-
-    /// An idle connection on `file`. Those on a file that was replaced are closed.
-    fn take(&self, file: FileId) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(of, _)| *of == file);
-        idle.pop().map(|(_, connection)| connection)
-    }
-
-    fn open(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        let mut connection = Connection::open_with_flags(&self.0, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        // Stays with the file. Several processes that start at once may meet here; one of them is enough.
-        let _ = connection.pragma_update(None, "journal_mode", "WAL");
-        Ok(connection)
+        work(&mut connection)
     }
 
     /// The newest migration in sqlx's ledger.
@@ -102,6 +51,8 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     struct Folder(PathBuf);
