@@ -44,6 +44,8 @@ use crate::{
 const BODY: usize = 64 * 1024;
 /// Between the signal to end and the end of listening: whoever sends requests learns meanwhile that it is not ready.
 const GRACE: Duration = Duration::from_millis(300);
+/// Nobody has connected for this time: nobody is on the way any more.
+const QUIET: Duration = Duration::from_millis(50);
 /// After that, requests in flight may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this time.
@@ -120,19 +122,22 @@ async fn serve(service: Arc<Service>) -> io::Result<ExitCode> {
     })?;
     let address = listener.local_addr()?.to_string();
     log.write(Level::Info, "listening", json!({"address": address, "version": service.about.version}));
-    let graceful = Arc::new(GracefulShutdown::new());
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&service), Arc::clone(&graceful)));
-    either(terminate.recv(), interrupt.recv()).await;
-    service.ending.store(true, Ordering::Relaxed);
-    log.write(Level::Info, "ending", Value::Null);
-    sleep(GRACE).await;
-    accepting.abort();
-    // Waited for, so that nobody else holds the connections' watcher.
-    let _ = accepting.await;
-    let drained = match Arc::into_inner(graceful) {
-        Some(graceful) => timeout(DRAIN, graceful.shutdown()).await.is_ok(),
-        None => false,
+    let graceful = GracefulShutdown::new();
+    let accepting = accept(&listener, &service, &graceful);
+    let ending = async {
+        either(terminate.recv(), interrupt.recv()).await;
+        service.ending.store(true, Ordering::Relaxed);
+        log.write(Level::Info, "ending", Value::Null);
+        sleep(GRACE).await;
     };
+    either(accepting, ending).await;
+    // Who has connected already is still served: the end of listening would reset these connections.
+    let waiting = accept_until_quiet(&listener, &service, &graceful);
+    let _ = timeout(GRACE, waiting).await;
+    drop(listener);
+    // Whoever connected last has sent its request by then; idle connections are closed next.
+    sleep(QUIET).await;
+    let drained = timeout(DRAIN, graceful.shutdown()).await.is_ok();
     log.write(Level::Info, "ended", json!({"drained": drained}));
     Ok(ExitCode::SUCCESS)
 }
@@ -146,10 +151,16 @@ async fn either<T>(one: impl Future<Output = T>, other: impl Future<Output = T>)
     .await
 }
 
-async fn accept(listener: TcpListener, service: Arc<Service>, graceful: Arc<GracefulShutdown>) {
+async fn accept_until_quiet(listener: &TcpListener, service: &Arc<Service>, graceful: &GracefulShutdown) {
+    while let Ok(Ok((stream, _))) = timeout(QUIET, listener.accept()).await {
+        connect(stream, Arc::clone(service), graceful);
+    }
+}
+
+async fn accept(listener: &TcpListener, service: &Arc<Service>, graceful: &GracefulShutdown) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connect(stream, Arc::clone(&service), &graceful),
+            Ok((stream, _)) => connect(stream, Arc::clone(service), graceful),
             Err(error) => {
                 service.log.write(Level::Warn, "cannot accept", json!({"cause": error.to_string()}));
                 sleep(Duration::from_millis(50)).await;

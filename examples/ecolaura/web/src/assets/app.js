@@ -15,6 +15,19 @@ const day = (text) => new Date(text).toLocaleDateString("en", { day: "numeric", 
 const element = (name, text, attributes = {}) => Object.assign(document.createElement(name), { textContent: text }, attributes);
 const apology = (name) => element(name, "The garden does not answer right now. Try again in a moment.", { className: "quiet" });
 
+const warn = (error) => console.warn(error.message);
+
+// Once at a time; what failed can be tried again.
+async function trying(button, work) {
+  const label = button.dataset.label ??= button.textContent;
+  button.disabled = true;
+  await work().then(() => { button.textContent = label; }, (error) => {
+    warn(error);
+    button.textContent = "Try again";
+  });
+  button.disabled = false;
+}
+
 async function showSummary(place) {
   const summary = await api("/api/summary");
   const litres = (summary.millilitres / 1000).toFixed(1);
@@ -56,11 +69,11 @@ function card(plant, flags) {
   fill("watered", plant.watered_at ? day(plant.watered_at) : "never");
   const water = view.querySelector("[data-action=water]");
   water.hidden = !flags["watering-log"];
-  water.addEventListener("click", async () => {
+  water.addEventListener("click", () => trying(water, async () => {
     const { watered_at } = await api(`/api/plants/${plant.id}/waterings`, post({ millilitres: 250 }));
     fill("watered", day(watered_at));
-  });
-  if (flags["plant-notes"]) showNotes(view.querySelector(".notes"), plant);
+  }));
+  if (flags["plant-notes"]) showNotes(view.querySelector(".notes"), plant).catch(warn);
   return view;
 }
 
@@ -69,10 +82,12 @@ async function showNotes(place, plant) {
   const list = place.querySelector("ul");
   const form = place.querySelector("form");
   const item = (note) => element("li", note.text, { title: day(note.created_at) });
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    list.prepend(item(await api(path, post({ text: form.elements.text.value }))));
-    form.reset();
+    trying(form.querySelector("button"), async () => {
+      list.prepend(item(await api(path, post({ text: form.elements.text.value }))));
+      form.reset();
+    });
   });
   list.replaceChildren(...(await api(path)).notes.map(item));
   place.hidden = false;
@@ -86,5 +101,5 @@ async function showAbout(place) {
 const parts = { summary: showSummary, reminders: showReminders, plants: showPlants, about: showAbout };
 for (const [id, show] of Object.entries(parts)) {
   const place = document.getElementById(id);
-  if (place) show(place).catch((error) => console.warn(error.message));
+  if (place) show(place).catch(warn);
 }
