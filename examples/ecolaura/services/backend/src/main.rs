@@ -12,6 +12,8 @@ mod summary;
 #[cfg(test)]
 mod testing;
 
+const VERSION: &str = include_str!("../../../VERSION");
+
 const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/summary", answer: summary::read },
     Route { method: "GET", path: "/api/flags", answer: summary::flags },
@@ -26,5 +28,5 @@ const ROUTES: &[Route] = &[
 ];
 
 fn main() -> ExitCode {
-    chassis::run(About { service: "backend", version: env!("CARGO_PKG_VERSION") }, ROUTES)
+    chassis::run(About { service: "backend", version: VERSION.trim_ascii() }, ROUTES)
 }

@@ -6,13 +6,15 @@ use chassis::{About, Call, Problem, Reply, Route, State};
 use rusqlite::Row;
 use serde_json::{Value, json};
 
+const VERSION: &str = include_str!("../../../VERSION");
+
 const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/notifications", answer: list },
     Route { method: "POST", path: "/api/notifications/{id}/done", answer: finish },
 ];
 
 fn main() -> ExitCode {
-    chassis::run(About { service: "notifications", version: env!("CARGO_PKG_VERSION") }, ROUTES)
+    chassis::run(About { service: "notifications", version: VERSION.trim_ascii() }, ROUTES)
 }
 
 /// What is not done, the most urgent first.
