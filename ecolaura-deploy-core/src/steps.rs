@@ -4,7 +4,6 @@
 mod analyst;
 mod approve;
 mod call;
-mod check;
 mod command;
 mod database;
 mod files;
@@ -18,8 +17,7 @@ mod site;
 pub use self::{
     analyst::MetricAnalyst,
     approve::Approve,
-    call::{Call, call},
-    check::{Check, check},
+    call::{Call, call, check},
     command::{Command, CommandOutput},
     database::{BackupDatabase, MeasureData, Migrate, Safeguard, SchemaUndo},
     flag::{FlagUndo, SetFlag},

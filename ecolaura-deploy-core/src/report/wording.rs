@@ -2,7 +2,7 @@
 
 use std::{iter::Peekable, str::Chars, time::Duration};
 
-#[cfg(any(feature = "terminal", test))]
+#[cfg(feature = "terminal")]
 use super::Progress;
 use crate::{Effect, ErrorRecord};
 
@@ -38,7 +38,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
 }
 
 /// `12.3 of 40.0 MiB`, `3 of 10 files`, `3 pods`.
-#[cfg(any(feature = "terminal", test))]
+#[cfg(feature = "terminal")]
 pub(super) fn progress(progress: &Progress) -> String {
     let Progress { unit, done, total } = progress;
     if unit == "bytes" {
@@ -50,7 +50,7 @@ pub(super) fn progress(progress: &Progress) -> String {
     }
 }
 
-#[cfg(any(feature = "terminal", test))]
+#[cfg(feature = "terminal")]
 fn bytes(done: u64, total: Option<u64>) -> String {
     let most = total.unwrap_or(done);
     let (unit, divisor) = match most {
@@ -194,6 +194,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "terminal")]
     #[test]
     fn amounts_read_well() {
         let text = |unit: &str, done, total| progress(&Progress { unit: unit.into(), done, total });

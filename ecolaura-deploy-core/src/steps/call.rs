@@ -1,4 +1,4 @@
-//! A step by closure.
+//! Steps by closure: one that acts, and one that checks.
 
 use std::{fmt, marker::PhantomData};
 
@@ -9,10 +9,11 @@ use crate::{
     step::{Applied, EffectClass, Inputs, Leaf, NoUndo, Step, StepPlan},
 };
 
-/// A step that calls a closure. Made by [`call`].
+/// A step that calls a closure. Made by [`call`] and [`check`].
 pub struct Call<F, I, O> {
     kind: &'static str,
     class: EffectClass,
+    judges: bool,
     call: F,
     types: PhantomData<fn(I) -> O>,
 }
@@ -26,7 +27,19 @@ where
     F: Fn(Context, I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<O>> + Send,
 {
-    Call { kind, class: EffectClass::Pure, call, types: PhantomData }
+    Call { kind, class: EffectClass::Pure, judges: false, call, types: PhantomData }
+}
+
+/// A step that awaits `check` with its inputs: it judges what others did, and an error is a refusal. It changes
+/// nothing, and does not run while nothing else of the plan changes anything.
+pub fn check<I, O, F, Fut>(kind: &'static str, check: F) -> Call<F, I, O>
+where
+    I: Inputs,
+    O: Leaf,
+    F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O>> + Send,
+{
+    Call { judges: true, ..call(kind, check) }
 }
 
 impl<F, I, O> Call<F, I, O> {
@@ -64,7 +77,7 @@ where
     }
 
     async fn plan(&self, _cx: &Context, _input: I::Planned) -> Result<StepPlan<O>> {
-        Ok(StepPlan::changing(Vec::new()))
+        Ok(if self.judges { StepPlan::gate(None) } else { StepPlan::changing(Vec::new()) })
     }
 
     async fn apply(&self, cx: &Context, input: I) -> Result<Applied<O, NoUndo>> {
