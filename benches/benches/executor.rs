@@ -2,6 +2,11 @@
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench executor`. The difference between `steps` and `tasks` of one shape
 //! is the overhead: planning again, refining, two records, four events, supervision. Divide by the number of steps.
+#![expect(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark that cannot run says so; criterion's macros make public items"
+)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,7 @@
 //! What a publish works out about a site of 100,000 files: which differ, and which paths caches must forget.
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench site`.
+#![expect(missing_docs, reason = "a benchmark that cannot run says so; criterion's macros make public items")]
 
 use std::{hint::black_box, time::Duration};
 
@@ -19,7 +20,10 @@ fn site(release: &str) -> SiteManifest {
         let content = if n.is_multiple_of(100) { format!("{n} {release}") } else { n.to_string() };
         let digest = Digest::of(content);
         if n.is_multiple_of(10) {
-            (format!("pages/{:03}/{n}.html", n % 997), SiteObject::new(digest, n, "text/html", CacheControl::Revalidate))
+            (
+                format!("pages/{:03}/{n}.html", n % 997),
+                SiteObject::new(digest, n, "text/html", CacheControl::Revalidate),
+            )
         } else {
             let key = format!("assets/{n}.{}.js", digest.short());
             (key, SiteObject::new(digest, n, "text/javascript", CacheControl::Immutable))

@@ -26,7 +26,9 @@ fn act(
 
 fn groups(ran: &Ran) -> Vec<&str> {
     match &ran.result {
-        RunResult::SucceededExcept { groups } => groups.iter().map(|group| group.as_str()).collect(),
+        RunResult::SucceededExcept { groups } => {
+            groups.iter().map(ecolaura_deploy_core::vocabulary::Name::as_str).collect()
+        }
         other => panic!("{other:?}"),
     }
 }

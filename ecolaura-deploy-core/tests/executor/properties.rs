@@ -63,7 +63,7 @@ fn build(graph: &[Node], ledger: &Ledger) -> Pipeline {
     for (index, node) in graph.iter().enumerate() {
         let act = Act::new(NAMES[index], ledger).pause(Duration::from_secs(node.seconds));
         let needs: Vec<_> = node.needs.iter().map(|need| handles[*need].clone()).collect();
-        let step = p.step(NAMES[index], Faulty::new(act, node.fault), needs).deadline(Duration::from_secs(60));
+        let step = p.step(NAMES[index], Faulty::new(act, node.fault), needs).deadline(Duration::from_mins(1));
         handles.push(step.group(GROUPS[node.group].parse().unwrap()).add());
     }
     p

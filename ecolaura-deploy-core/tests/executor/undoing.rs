@@ -63,7 +63,7 @@ async fn an_undoing_has_its_own_time_whatever_the_run_has_left() {
 async fn all_attempts_of_an_undoing_share_its_time() {
     let ledger = with_undo_fault("roll", UndoFault::Hangs);
     let runner = Runner::new(Arc::new(ObjectRunStore::memory()))
-        .undo_deadline(Duration::from_secs(60))
+        .undo_deadline(Duration::from_mins(1))
         .grace(Duration::from_secs(5));
     let plan = runner.plan(&cx(), diamond(&ledger, Some(("roll", Fault::FailAfter)))).await.unwrap();
     let began = tokio::time::Instant::now();
