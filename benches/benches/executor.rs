@@ -2,11 +2,7 @@
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench executor`. The difference between `steps` and `tasks` of one shape
 //! is the overhead: planning again, refining, two records, four events, supervision. Divide by the number of steps.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a benchmark that cannot run says so; criterion's macros make public items"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +32,9 @@ fn pipeline() -> Pipeline {
     Pipeline::new("bench".parse().unwrap(), "dev".parse().unwrap())
 }
 
+/// Makes a pipeline of so many steps.
+type Shape = fn(u64) -> Pipeline;
+
 /// Steps that need nothing.
 fn wide(steps: u64) -> Pipeline {
     let mut p = pipeline();
@@ -55,7 +54,7 @@ fn chain(steps: u64) -> Pipeline {
     p
 }
 
-async fn run(shape: fn(u64) -> Pipeline) -> Duration {
+async fn run(shape: Shape) -> Duration {
     let (cx, runner) = (Context::new("dev".parse().unwrap()), Runner::new(Arc::new(ObjectRunStore::memory())));
     let plan = runner.plan(&cx, shape(STEPS)).await.unwrap();
     let began = Instant::now();
@@ -83,7 +82,7 @@ async fn tasks_chain() {
 }
 
 fn overhead(c: &mut Criterion) {
-    let shapes: [(&str, fn(u64) -> Pipeline); 2] = [("wide", wide), ("chain", chain)];
+    let shapes: [(&str, Shape); 2] = [("wide", wide), ("chain", chain)];
     for (threads, runtime) in runtimes() {
         let mut group = c.benchmark_group(format!("executor, {threads}"));
         group.throughput(Throughput::Elements(STEPS)).sample_size(20).measurement_time(Duration::from_secs(2));

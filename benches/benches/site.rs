@@ -1,8 +1,6 @@
 //! What a publish works out about a site of 100,000 files: which differ, and which paths caches must forget.
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench site`.
-#![expect(missing_docs, reason = "a benchmark that cannot run says so; criterion's macros make public items")]
-
 use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
