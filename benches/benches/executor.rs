@@ -1,7 +1,8 @@
 //! What a step costs beside a raw tokio task, and planning many steps.
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench executor`. The difference between `steps` and `tasks` of one shape
-//! is the overhead: planning again, refining, two records, four events, supervision. Divide by the number of steps.
+//! is the overhead: planning again, refining, two records, two events, supervision. Divide by the number of steps.
+
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so")]
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,7 @@
 //! What a publish works out about a site of 100,000 files: which differ, and which paths caches must forget.
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench site`.
+
 use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
