@@ -202,7 +202,7 @@ tuples!(A, B, C);
 tuples!(A, B, C, D);
 tuples!(A, B, C, D, E);
 
-/// One leaf made of several values. Made by [`derive`].
+/// One leaf made of several values. Made by [`derive()`].
 pub struct Derived<S: Source, T> {
     source: S,
     make: Arc<dyn Fn(S::Value) -> T + Send + Sync>,

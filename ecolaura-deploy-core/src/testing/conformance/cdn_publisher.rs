@@ -1,4 +1,4 @@
-//! The suite of [`CdnPublisher`](crate::backend::CdnPublisher).
+//! The suite of [`CdnPublisher`].
 #![expect(clippy::panic, reason = "a suite fails by panicking, as tests do")]
 
 use std::{any::Any, collections::BTreeMap, sync::Arc};
