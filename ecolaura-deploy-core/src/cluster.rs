@@ -1,0 +1,4 @@
+//! What Kubernetes manifests ask for, as plain data: shared by the embedded cluster and the fake.
+
+pub(crate) mod desired;
+mod expand;
