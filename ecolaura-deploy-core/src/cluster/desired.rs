@@ -139,11 +139,6 @@ impl PodTemplate {
         let words = |words: &Option<Vec<String>>| words.as_ref().map(|words| expand_all(words, &env));
         ProcessInput { command: words(&self.command), args: words(&self.args), env }
     }
-
-    /// The port that is called `name`.
-    pub(crate) fn port(&self, name: &str) -> Option<u16> {
-        self.ports.iter().find(|port| port.name.as_deref() == Some(name)).map(|port| port.number)
-    }
 }
 
 fn expand_all(words: &[String], env: &[(String, String)]) -> Vec<String> {
