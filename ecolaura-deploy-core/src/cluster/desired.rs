@@ -25,11 +25,6 @@ impl Desired {
         let digest = digest_of(&(&namespace, services.iter().map(DesiredService::digest).collect::<Vec<_>>()));
         Self { namespace, services, digest }
     }
-
-    /// The service `name`.
-    pub(crate) fn service(&self, name: &ServiceName) -> Option<&DesiredService> {
-        self.services.iter().find(|service| service.name == *name)
-    }
 }
 
 /// A Deployment with its image, its configuration and the Services that select it.

@@ -56,8 +56,10 @@ pub(super) const fn ignored(name: &'static str, consequence: &'static str) -> Kn
 /// Notes everything in `field` that is not as `shape` says.
 pub(super) fn check(field: &Field<'_>, shape: &Shape) {
     match (shape, &field.node.value) {
-        (Shape::Any, _) | (Shape::Text, Value::Text(_)) | (Shape::Truth, Value::Truth(_)) => {}
-        (Shape::WholeOrText, Value::Whole(_) | Value::Text(_)) => {}
+        (Shape::Any, _)
+        | (Shape::Text | Shape::WholeOrText, Value::Text(_))
+        | (Shape::WholeOrText, Value::Whole(_))
+        | (Shape::Truth, Value::Truth(_)) => {}
         (Shape::Whole(min, max), Value::Whole(number)) if (min..=max).contains(&number) => {}
         (Shape::List(item), Value::List(_)) => field.items().for_each(|entry| check(&entry, item)),
         (Shape::Map(value), Value::Map(_)) => field.fields().for_each(|(_, entry)| check(&entry, value)),
