@@ -138,52 +138,64 @@ fn details(old: &DesiredService, new: &DesiredService) -> Vec<String> {
     line("liveness probe", &probe(before.liveness.as_ref()), &probe(after.liveness.as_ref()));
     line("startup probe", &probe(before.startup.as_ref()), &probe(after.startup.as_ref()));
     line("pre-stop", &pre_stop(before.pre_stop.as_ref()), &pre_stop(after.pre_stop.as_ref()));
-    lines.extend(maps("annotation", &before.annotations, &after.annotations));
+    lines.extend(annotations(&before.annotations, &after.annotations));
     lines.extend(env(before, after));
     lines
 }
 
 fn env(before: &PodTemplate, after: &PodTemplate) -> Vec<String> {
-    let values = |template: &PodTemplate| -> BTreeMap<String, String> {
-        template.env.iter().map(|variable| (variable.name.clone(), value(&variable.value))).collect()
-    };
-    let mut lines = maps("env", &values(before), &values(after));
-    let secret = |template: &PodTemplate, name: &str| {
-        let variable = template.env.iter().find(|variable| variable.name == name);
-        variable
-            .and_then(|variable| if let EnvValue::Secret(secret) = &variable.value { Some(secret.mark) } else { None })
-    };
-    for variable in &after.env {
-        let (old, new) = (secret(before, &variable.name), secret(after, &variable.name));
-        if old.is_some() && new.is_some() && old != new {
-            lines.push(format!("env {} (redacted) changed", variable.name));
-        }
-    }
-    let order = |template: &PodTemplate| template.env.iter().map(|variable| variable.name.clone()).collect::<Vec<_>>();
-    if lines.is_empty() && order(before) != order(after) {
-        lines.push("env in another order".to_owned());
+    let old: BTreeMap<&str, &EnvValue> = by_name(before).collect();
+    let new: BTreeMap<&str, &EnvValue> = by_name(after).collect();
+    let removed = old.keys().filter(|name| !new.contains_key(*name)).map(|name| format!("env {name} removed"));
+    let changed = new.iter().filter_map(|(name, value)| match old.get(name) {
+        None => Some(format!("env {name} added: {}", shown(name, value))),
+        Some(former) if same(former, value) => None,
+        Some(former) => Some(match (shown(name, former), shown(name, value)) {
+            (one, other) if one == REDACTED && other == REDACTED => format!("env {name} {REDACTED} changed"),
+            (one, other) if one == other => format!("env {name} from elsewhere"),
+            (one, other) => format!("env {name} {one} → {other}"),
+        }),
+    });
+    let lines: Vec<_> = removed.chain(changed).collect();
+    if lines.is_empty() && !by_name(before).map(|(name, _)| name).eq(by_name(after).map(|(name, _)| name)) {
+        return vec!["env in another order".to_owned()];
     }
     lines
 }
 
-fn value(value: &EnvValue) -> String {
+fn by_name(template: &PodTemplate) -> impl Iterator<Item = (&str, &EnvValue)> {
+    template.env.iter().map(|variable| (variable.name.as_str(), &variable.value))
+}
+
+fn same(one: &EnvValue, other: &EnvValue) -> bool {
+    match (one, other) {
+        (EnvValue::Secret(one), EnvValue::Secret(other)) => one.mark == other.mark,
+        _ => one == other,
+    }
+}
+
+const REDACTED: &str = "(redacted)";
+
+/// The value for people. A variable with the name of a secret is taken for one, whatever it comes from.
+fn shown(name: &str, value: &EnvValue) -> String {
+    let name = name.to_ascii_uppercase();
+    let secret = ["PASSW", "SECRET", "TOKEN", "CREDENTIAL", "_KEY"].iter().any(|part| name.contains(part));
     match value {
+        EnvValue::Template(_) | EnvValue::Literal(_) if secret => REDACTED.to_owned(),
         EnvValue::Template(text) | EnvValue::Literal(text) => text.clone(),
-        EnvValue::Secret(_) => "(redacted)".to_owned(),
+        EnvValue::Secret(_) => REDACTED.to_owned(),
         EnvValue::PodIp => "status.podIP".to_owned(),
         EnvValue::PodName => "metadata.name".to_owned(),
         EnvValue::Namespace => "metadata.namespace".to_owned(),
     }
 }
 
-fn maps(what: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
-    let removed = before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("{what} {name} removed"));
-    let changed = after.iter().filter_map(|(name, new)| match before.get(name) {
-        None => Some(format!("{what} {name} added: {new}")),
-        Some(old) if old != new => Some(format!("{what} {name} {old} → {new}")),
-        Some(_) => None,
-    });
-    removed.chain(changed).collect()
+fn annotations(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let mut names: Vec<_> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    let differ = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    differ.map(|name| format!("annotation {name} changed")).collect()
 }
 
 fn strategy(strategy: RolloutStrategy) -> String {

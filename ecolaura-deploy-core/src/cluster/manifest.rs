@@ -39,6 +39,8 @@ struct Surroundings<'a> {
     workload: &'a Workload,
     configs: Configs,
     salt: &'a [u8],
+    /// The names of the Services.
+    services: BTreeSet<&'a str>,
 }
 
 /// Reads `workload`. `salt` goes into the marks of secrets, which can be compared only under one salt; it should be
@@ -56,7 +58,8 @@ fn read_now(workload: &Workload, salt: &[u8]) -> Result<Reading> {
     let loaded = load::load(workload, &notes)?;
     let objects = Objects::sort(&loaded, workload, &notes);
     let configs = Configs::read(&objects, workload, &notes);
-    let surroundings = Surroundings { workload, configs, salt };
+    let services = objects.services.iter().map(|field| field.origin.name.as_str()).collect();
+    let surroundings = Surroundings { workload, configs, salt, services };
     let mut deployments: Vec<_> =
         objects.deployments.iter().map(|field| Deployment::read(field, &surroundings)).collect();
     for field in &objects.services {

@@ -76,7 +76,9 @@ fn every_difference_is_a_line_and_secrets_are_not() {
     let mut new = service();
     new.replicas = 3;
     new.template.image.digest = Digest::of("2");
-    new.template.env = vec![variable("LOG_LEVEL", "debug"), variable("NEW", "y"), secret("hunter3")];
+    old.template.env.push(variable("API_TOKEN", "hunter4"));
+    new.template.env =
+        vec![variable("LOG_LEVEL", "debug"), variable("NEW", "y"), secret("hunter3"), variable("API_TOKEN", "hunter5")];
     let plan = planned(new, &running(old), Placement::Replace);
     assert_eq!(plan.changes[0].to_string(), "~ cluster deployment dev/backend: new pods");
     let (one, two) = (Digest::of("1"), Digest::of("2"));
@@ -84,6 +86,7 @@ fn every_difference_is_a_line_and_secrets_are_not() {
         &format!("image {one} → {two}"),
         "replicas 2 → 3",
         "env OLD removed",
+        "env API_TOKEN (redacted) changed",
         "env LOG_LEVEL info → debug",
         "env NEW added: y",
         "env PASSWORD (redacted) changed",

@@ -80,13 +80,25 @@ fn object(field: &Field<'_>, known: &[Known]) {
             }
             Some(_) if entry.is_null() => {}
             Some(Known { becomes: Use::Ignored(consequence), .. }) => {
-                entry.warning(format!("is not honoured: {consequence}"));
+                if !is_off(&entry) {
+                    entry.warning(format!("is not honoured: {consequence}"));
+                }
             }
             Some(known) => check(&entry, &known.shape),
         }
     }
     for known in known.iter().filter(|known| known.becomes == Use::Required && field.get(known.name).is_none()) {
         field.missing(known.name, &expectation(&known.shape));
+    }
+}
+
+/// Whether the field says what is so without it.
+fn is_off(field: &Field<'_>) -> bool {
+    match &field.node.value {
+        Value::Truth(value) => !value,
+        Value::List(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+        _ => false,
     }
 }
 

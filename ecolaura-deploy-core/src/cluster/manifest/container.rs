@@ -43,7 +43,8 @@ pub(super) fn template(
     surroundings: &Surroundings<'_>,
 ) -> Option<PodTemplate> {
     let texts = |key: &str| {
-        container.list(key).iter().for_each(|field| env::wildcard(field, field.text().unwrap_or_default()));
+        let words = container.list(key);
+        words.iter().for_each(|word| env::addresses(word, word.text().unwrap_or_default(), surroundings));
         container.texts_of(key)
     };
     mounts(container);

@@ -54,9 +54,20 @@ impl<'a> Deployment<'a> {
         {
             policy.expected("`Always`, as Kubernetes demands of a Deployment");
         }
+        let (ready, deadline) = self.seconds();
+        if ready >= deadline {
+            let deadline = format!("`spec.progressDeadlineSeconds` ({deadline}) must be more than");
+            self.field.problem(format!("cannot roll out: {deadline} `spec.minReadySeconds` ({ready})"));
+        }
         if let Some(selector) = self.field.get("spec.selector") {
             self.check_selector(&selector);
         }
+    }
+
+    /// `minReadySeconds` and `progressDeadlineSeconds`.
+    fn seconds(&self) -> (u32, u32) {
+        let number = |key: &str, default| self.field.number_of(key).unwrap_or(default);
+        (number("spec.minReadySeconds", 0), number("spec.progressDeadlineSeconds", 600))
     }
 
     fn check_selector(&self, selector: &Field<'_>) {
@@ -76,12 +87,13 @@ impl<'a> Deployment<'a> {
         let replicas = self.field.number_of("spec.replicas").unwrap_or(1);
         self.endpoints.sort_by(|one, other| one.name.cmp(&other.name));
         let strategy = strategy(&self.field, replicas);
+        let (min_ready_seconds, progress_deadline_seconds) = self.seconds();
         let name = service_name(&self.field);
         Some(DesiredService {
             replicas,
             strategy,
-            min_ready_seconds: self.field.number_of("spec.minReadySeconds").unwrap_or(0),
-            progress_deadline_seconds: self.field.number_of("spec.progressDeadlineSeconds").unwrap_or(600),
+            min_ready_seconds,
+            progress_deadline_seconds,
             endpoints: self.endpoints,
             name: name?,
             template: self.template?,

@@ -45,7 +45,7 @@ pub(super) fn read(container: &Field<'_>, pod: &PodMetadata, surroundings: &Surr
 fn value(field: &Field<'_>, pod: &PodMetadata, surroundings: &Surroundings<'_>) -> Option<EnvValue> {
     let Some(from) = field.get("valueFrom") else {
         let text = field.text_of("value").unwrap_or_default();
-        wildcard(field, text);
+        addresses(field, text, surroundings);
         return Some(EnvValue::Template(text.to_owned()));
     };
     if field.get("value").is_some_and(|value| value.text() != Some("")) {
@@ -68,20 +68,37 @@ fn value(field: &Field<'_>, pod: &PodMetadata, surroundings: &Surroundings<'_>) 
     }
 }
 
-/// Notes an address that every replica would bind at once.
-pub(super) fn wildcard(field: &Field<'_>, text: &str) {
+/// Notes what means something else on one machine than in a cluster: addresses that every replica would bind at once,
+/// names that only a cluster's DNS knows.
+pub(super) fn addresses(field: &Field<'_>, text: &str, surroundings: &Surroundings<'_>) {
+    let shown = if text.len() <= 60 { format!("{text:?} ") } else { String::new() };
     let only_port = text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     if only_port || text.contains("0.0.0.0") || text.contains("[::]") {
-        let shown = if text.len() <= 60 { format!("{text:?} ") } else { String::new() };
         field.warning(format!(
             "{shown}binds all addresses: here replicas share the port number; bind `$(POD_IP)`, which is set for every pod"
         ));
     }
+    if let Some(host) = text.split_once("://").map(|(_, rest)| host(rest)) {
+        let first = host.split('.').next().unwrap_or_default();
+        if surroundings.services.contains(host) || host.contains(".svc") && surroundings.services.contains(first) {
+            field.warning(format!(
+                "{shown}names the Service `{first}` by a cluster's DNS, which is not here; give its address by the \
+                 workload's configuration"
+            ));
+        }
+    }
+}
+
+/// The host of what follows `://`.
+fn host(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    host.split(':').next().unwrap_or_default()
 }
 
 fn config(source: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<EnvValue> {
     let value = entry(source, "ConfigMap", &surroundings.configs.config_maps)?;
-    wildcard(source, value);
+    addresses(source, value, surroundings);
     Some(EnvValue::Literal(value.to_owned()))
 }
 
@@ -129,7 +146,7 @@ fn all_of(source: &Field<'_>, surroundings: &Surroundings<'_>) -> Vec<EnvVar> {
         for (key, value) in
             object(&reference, "ConfigMap", &surroundings.configs.config_maps).map(texts).unwrap_or_default()
         {
-            wildcard(&reference, &value);
+            addresses(&reference, &value, surroundings);
             variables.push(EnvVar { name: format!("{prefix}{key}"), value: EnvValue::Literal(value) });
         }
     }

@@ -85,8 +85,8 @@ const POD: &[Known] = &[
     used("ephemeralContainers", List(&Any)),
     used("terminationGracePeriodSeconds", SECONDS),
     used("restartPolicy", Text),
-    used("enableServiceLinks", Truth),
-    used("imagePullSecrets", Any),
+    ignored("enableServiceLinks", "no variables are made of Services"),
+    ignored("imagePullSecrets", "images come from the registry of this run"),
     ignored("activeDeadlineSeconds", "pods run until they are replaced"),
     ignored("affinity", NO_SCHEDULER),
     ignored("automountServiceAccountToken", "there is no service account"),
@@ -252,11 +252,15 @@ const SERVICE_PORT: &[Known] = &[
 
 pub(super) const CONFIG_MAP: Shape = with_metadata![
     used("data", TEXT_MAP),
-    used("immutable", Truth),
+    ignored("immutable", "a change is not refused"),
     ignored("binaryData", "only texts can become environment variables"),
 ];
 
-pub(super) const SECRET: Shape =
-    with_metadata![used("data", TEXT_MAP), used("stringData", TEXT_MAP), used("type", Text), used("immutable", Truth),];
+pub(super) const SECRET: Shape = with_metadata![
+    used("data", TEXT_MAP),
+    used("stringData", TEXT_MAP),
+    used("type", Text),
+    ignored("immutable", "a change is not refused"),
+];
 
 pub(super) const NAMESPACE: Shape = with_metadata![used("spec", Any)];

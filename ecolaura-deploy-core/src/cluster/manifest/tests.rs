@@ -171,6 +171,12 @@ fn problems_name_what_to_do() {
         ("type: RollingUpdate", "type: Recreate", "beside the type `Recreate`"),
         ("      tier: api\n  template", "      tier: web\n  template", "wants `tier: web`"),
         ("  name: backend\n  labels", "  name: Backend\n  labels", "`metadata.name` cannot be used"),
+        ("minReadySeconds: 1", "minReadySeconds: 60", "`spec.progressDeadlineSeconds` (60) must be more than"),
+        (
+            "periodSeconds: 2",
+            "periodSeconds: 0",
+            "`spec.template.spec.containers[0].readinessProbe.periodSeconds` is 0",
+        ),
         ("kind: Namespace", "kind: [", "not YAML"),
         ("metadata:\n  name: backend-secret", "metadata:\n  name: backend-secret\n  namespace: prod", "`dev`, where"),
     ] {
@@ -192,21 +198,25 @@ fn what_is_not_honoured_is_told() {
     let text = edited(
         "          workingDir: .\n",
         "          resources: {limits: {cpu: 1}}\n          volumeMounts: [{name: c, mountPath: /etc/c}]\n          \
-         command: [serve, \"--bind=0.0.0.0:8080\"]\n",
+         command: [serve, \"--bind=0.0.0.0:8080\", \"--api=http://backend.dev.svc:80/x\"]\n",
     )
-    .replacen("    spec:\n      terminationGrace", "    spec:\n      hostNetwork: true\n      terminationGrace", 1)
-        + "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n";
+    .replacen(
+        "    spec:\n      terminationGrace",
+        "    spec:\n      hostNetwork: true\n      hostPID: false\n      volumes: []\n      terminationGrace",
+        1,
+    ) + "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n";
     let warnings = good(&text).warnings.join("\n");
     for expected in [
         "`spec.template.spec.hostNetwork` is not honoured: each pod has its own loopback address",
         "`spec.template.spec.containers[0].resources` is not honoured: the process has no limits",
         "`spec.template.spec.containers[0].volumeMounts[0]` is not honoured: nothing is mounted at `/etc/c`",
         "`spec.template.spec.containers[0].command[1]` \"--bind=0.0.0.0:8080\" binds all addresses",
+        "`spec.template.spec.containers[0].command[2]` \"--api=http://backend.dev.svc:80/x\" names the Service `backend`",
         "Ingress web is not honoured",
     ] {
         assert!(warnings.contains(expected), "{expected}\nis not in\n{warnings}");
     }
-    assert_eq!(warnings.lines().count(), 5, "{warnings}");
+    assert_eq!(warnings.lines().count(), 6, "{warnings}");
 }
 
 #[test]

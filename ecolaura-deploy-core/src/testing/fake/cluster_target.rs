@@ -1,5 +1,6 @@
 //! A fake [`ClusterTarget`].
 
+mod live;
 mod state;
 
 use std::{
