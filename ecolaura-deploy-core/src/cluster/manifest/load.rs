@@ -38,7 +38,7 @@ pub(super) fn load(workload: &Workload, notes: &Notes) -> Result<Vec<Object>> {
             }
             Err(tree::Malformed { line, message }) => {
                 let line = line.map_or_else(String::new, |line| format!(", line {line}"));
-                notes.problem(format!("{file}{line}: not YAML: {message}"));
+                notes.problem(format!("{file}{line}: cannot be read as YAML: {message}"));
             }
         }
     }

@@ -177,7 +177,7 @@ fn problems_name_what_to_do() {
             "periodSeconds: 0",
             "`spec.template.spec.containers[0].readinessProbe.periodSeconds` is 0",
         ),
-        ("kind: Namespace", "kind: [", "not YAML"),
+        ("kind: Namespace", "kind: [", "cannot be read as YAML"),
         ("metadata:\n  name: backend-secret", "metadata:\n  name: backend-secret\n  namespace: prod", "`dev`, where"),
     ] {
         let found = problems(&edited(from, to));

@@ -93,8 +93,12 @@ pub(super) struct Malformed {
 
 /// The documents of `text` that hold something. JSON is read as the YAML it is.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Malformed> {
-    // A snippet in the message could show a secret.
-    let options = serde_saphyr::options! { with_snippet: false };
+    let options = serde_saphyr::options! {
+        // Objects nest 15 deep at most; what the library allows by itself is more than a thread's stack holds.
+        budget: serde_saphyr::budget! { max_depth: 32 },
+        // A snippet in the message could show a secret.
+        with_snippet: false,
+    };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Malformed {
         line: error.location().map(|location| location.line()),
         message: error.without_snippet().to_string().lines().next().unwrap_or_default().to_owned(),
@@ -196,6 +200,21 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.line.is_some_and(|line| line >= 2), "{error:?}");
             assert!(!error.message.contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_refused_soon() {
+        let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (name, before) in ('b'..='p').zip('a'..) {
+            let aliases = vec![format!("*{before}"); 9].join(", ");
+            bomb.extend([&format!("{name}: &{name} "), "[", &aliases, "]\n"]);
+        }
+        let deep = "[".repeat(100_000);
+        let lines: Vec<_> = (0..5_000).map(|depth| " ".repeat(depth) + "a:").collect();
+        let nested = lines.join("\n");
+        for text in [bomb.as_str(), &deep, &nested, &"---\na: 1\n".repeat(10_000), "\u{0}", "a: !!binary x"] {
+            assert!(parse(text).is_err(), "{:?}", text.get(..40));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The suite of [`ClusterTarget`](crate::backend::ClusterTarget).
+//! The suite of [`ClusterTarget`].
 #![expect(clippy::panic, reason = "a suite fails by panicking, as tests do")]
 
 mod applying;
@@ -79,6 +79,14 @@ impl fmt::Debug for Fixture {
 
 /// Runs every case that the cluster is capable of, each on a fresh one of `make`, and panics with the names of those
 /// that failed and why.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ecolaura_deploy_core::{backend::ClusterTarget, testing::conformance::cluster_target::{Fixture, Images, suite}};
+/// async fn conforms(cluster: Arc<dyn ClusterTarget>, images: Images) {
+///     suite(async || Fixture::new(Arc::clone(&cluster), images.clone())).await;
+/// }
+/// ```
 ///
 /// # Panics
 /// If a case fails.
