@@ -18,6 +18,8 @@ pub mod analysis;
 pub mod backend;
 pub mod cdn;
 pub mod clock;
+#[cfg(any(feature = "local", feature = "test-util"))]
+mod cluster;
 mod context;
 mod error;
 pub mod event;

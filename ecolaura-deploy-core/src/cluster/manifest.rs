@@ -1,0 +1,85 @@
+//! Reads ordinary Kubernetes manifests, with the strictness of an API server: a misspelt field is an error, a field that
+//! has no effect here is a warning, and all of them are told at once, each with its file, document, line and path.
+
+mod check;
+mod config;
+mod container;
+mod deployment;
+mod env;
+mod load;
+mod notes;
+mod objects;
+mod probe;
+mod schema;
+mod service;
+mod tree;
+
+use std::collections::BTreeSet;
+
+use self::{
+    config::Configs,
+    deployment::Deployment,
+    notes::{Notes, suggestion},
+    objects::Objects,
+};
+use super::desired::Desired;
+use crate::{Error, Result, backend::Workload};
+
+/// What the manifests of a workload ask for.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    pub(crate) desired: Desired,
+    /// Fields without effect here, and other things to read before saying yes.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What is needed beside an object to understand it.
+#[derive(Debug)]
+struct Surroundings<'a> {
+    workload: &'a Workload,
+    configs: Configs,
+    salt: &'a [u8],
+    /// The names of the Services.
+    services: BTreeSet<&'a str>,
+}
+
+/// Reads `workload`. `salt` goes into the marks of secrets, which can be compared only under one salt; it should be
+/// random and kept beside what was applied. Fails with `InvalidInput` holding every problem, `NotFound` and the like
+/// for a file that cannot be read, `LimitExceeded`.
+pub(crate) async fn read(workload: &Workload, salt: &[u8]) -> Result<Reading> {
+    let (workload, salt) = (workload.clone(), salt.to_vec());
+    tokio::task::spawn_blocking(move || read_now(&workload, &salt))
+        .await
+        .map_err(|error| Error::internal("cluster.read", "reading ended early").with_source(error))?
+}
+
+fn read_now(workload: &Workload, salt: &[u8]) -> Result<Reading> {
+    let notes = Notes::default();
+    let loaded = load::load(workload, &notes)?;
+    let objects = Objects::sort(&loaded, workload, &notes);
+    let configs = Configs::read(&objects, workload, &notes);
+    let services = objects.services.iter().map(|field| field.origin.name.as_str()).collect();
+    let surroundings = Surroundings { workload, configs, salt, services };
+    let mut deployments: Vec<_> =
+        objects.deployments.iter().map(|field| Deployment::read(field, &surroundings)).collect();
+    for field in &objects.services {
+        service::attach(field, &mut deployments);
+    }
+    if objects.deployments.is_empty() && !notes.has_problems() {
+        notes.problem("the manifests hold no Deployment, expected at least one".to_owned());
+    }
+    images(workload, &deployments, &notes);
+    let services = deployments.into_iter().filter_map(Deployment::finish).collect();
+    Ok(Reading { desired: Desired::new(workload.namespace.clone(), services), warnings: notes.finish()? })
+}
+
+fn images(workload: &Workload, deployments: &[Deployment<'_>], notes: &Notes) {
+    let named: BTreeSet<&str> = deployments.iter().filter_map(|deployment| deployment.repository.as_deref()).collect();
+    for repository in workload.images.keys().filter(|repository| !named.contains(repository.as_str())) {
+        let near = suggestion(repository, named.iter().copied());
+        notes.warning(format!("the image `{repository}` is given and no container names it{near}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;
