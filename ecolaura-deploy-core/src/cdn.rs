@@ -10,7 +10,7 @@
 
 mod content_type;
 mod diff;
-mod digesting;
+pub(crate) mod digesting;
 mod invalidation;
 mod key;
 mod plan;

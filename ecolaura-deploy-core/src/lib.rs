@@ -26,6 +26,7 @@ pub mod event;
 mod gate;
 #[cfg(feature = "local")]
 pub mod local;
+mod migration;
 pub mod pipeline;
 pub mod plan;
 pub mod redact;

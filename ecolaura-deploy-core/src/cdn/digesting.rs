@@ -15,25 +15,23 @@ use crate::{
     vocabulary::{Digest, Digester},
 };
 
-const OPERATION: &str = "cdn.read_site";
-
 /// The digest and size of one file, or why it cannot be read.
-pub(super) type Measured = Result<(Digest, u64), String>;
+pub(crate) type Measured = Result<(Digest, u64), String>;
 
 /// Measures `files` with as many threads as there are processors, in their order.
-pub(super) async fn measure(cx: &Context, files: Vec<PathBuf>) -> Result<Vec<Measured>> {
+pub(crate) async fn measure(cx: &Context, operation: &'static str, files: Vec<PathBuf>) -> Result<Vec<Measured>> {
     let total = files.len();
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(total);
     let (files, next) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
     let handles: Vec<_> = (0..workers)
         .map(|_| {
             let (cx, files, next) = (cx.clone(), Arc::clone(&files), Arc::clone(&next));
-            tokio::task::spawn_blocking(move || work(&cx, &files, &next))
+            tokio::task::spawn_blocking(move || work(&cx, operation, &files, &next))
         })
         .collect();
     let mut measured: Vec<Measured> = (0..total).map(|_| Err(String::new())).collect();
     for handle in handles {
-        let part = handle.await.map_err(|error| Error::internal(OPERATION, "a worker died").with_source(error))?;
+        let part = handle.await.map_err(|error| Error::internal(operation, "a worker died").with_source(error))?;
         for (index, result) in part? {
             measured[index] = result;
         }
@@ -41,13 +39,18 @@ pub(super) async fn measure(cx: &Context, files: Vec<PathBuf>) -> Result<Vec<Mea
     Ok(measured)
 }
 
-fn work(cx: &Context, files: &[PathBuf], next: &AtomicUsize) -> Result<Vec<(usize, Measured)>> {
+fn work(
+    cx: &Context,
+    operation: &'static str,
+    files: &[PathBuf],
+    next: &AtomicUsize,
+) -> Result<Vec<(usize, Measured)>> {
     let mut done = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(path) = files.get(index) else { return Ok(done) };
-        match read(cx, path, &mut buffer) {
+        match read(cx, operation, path, &mut buffer) {
             Ok(measured) => done.push((index, Ok(measured))),
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => return Err(error),
             Err(error) => done.push((index, Err(error.message().to_owned()))),
@@ -58,12 +61,12 @@ fn work(cx: &Context, files: &[PathBuf], next: &AtomicUsize) -> Result<Vec<(usiz
     }
 }
 
-fn read(cx: &Context, path: &Path, buffer: &mut [u8]) -> Result<(Digest, u64)> {
-    let failed = |error| Error::io(OPERATION, path, error);
+fn read(cx: &Context, operation: &'static str, path: &Path, buffer: &mut [u8]) -> Result<(Digest, u64)> {
+    let failed = |error| Error::io(operation, path, error);
     let mut file = File::open(path).map_err(failed)?;
     let (mut digester, mut size) = (Digester::new(), 0);
     loop {
-        cx.check(OPERATION)?;
+        cx.check(operation)?;
         let count = file.read(buffer).map_err(failed)?;
         if count == 0 {
             return Ok((digester.finish(), size));

@@ -63,6 +63,12 @@ impl SiteSource {
         }
     }
 
+    /// The same rules and files for another folder.
+    pub fn at(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = dir.into();
+        self
+    }
+
     /// Publishes `content` as `key`, in place of the folder's file if there is one. For what differs by environment.
     pub fn file(mut self, key: impl Into<String>, content: impl Into<Bytes>) -> Self {
         self.files.insert(key.into(), content.into());
@@ -120,7 +126,7 @@ impl SiteSource {
         if files.is_empty() && problems.is_empty() {
             problems.push("there is no file in it".to_owned());
         }
-        let measured = digesting::measure(cx, files.values().cloned().collect()).await?;
+        let measured = digesting::measure(cx, OPERATION, files.values().cloned().collect()).await?;
         let mut manifest = SiteManifest::default();
         for (key, measured) in files.keys().zip(measured) {
             match measured {

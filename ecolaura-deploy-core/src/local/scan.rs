@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{Finding, ImageScanner, Registry, ScanOutcome, ScanReport, Severity},
+    local::oci::{self, Manifest},
     vocabulary::{Digester, Name, PinnedImage},
 };
 
@@ -18,9 +19,8 @@ mod content;
 mod cvss;
 mod matching;
 mod materials;
-mod oci;
 
-use self::{advisories::Database, content::Rules, materials::Materials, oci::Manifest};
+use self::{advisories::Database, content::Rules, materials::Materials};
 
 /// Where the advisories are, and how bad forbidden content is. `None` turns a rule off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,8 @@ impl ContentScanner {
             Finding::new("unidentified-package", Severity::Unknown, component, summary)
         }));
         if let Some(severity) = self.policy.root_user {
-            let user = oci::user(cx, self.registry.as_ref(), image, manifest).await?;
+            let config = oci::read_config(cx, "scan.scan", self.registry.as_ref(), image, manifest).await?;
+            let user = config.config.and_then(|config| config.user).unwrap_or_default();
             findings.extend(content::root_user(&user).then(|| {
                 let shown = if user.is_empty() { "not set".to_owned() } else { format!("`{user}`") };
                 let summary = format!("the user is {shown}, so processes run as root");
@@ -122,7 +123,7 @@ impl ContentScanner {
 
     async fn outcome(&self, cx: &Context, image: &PinnedImage, database: &Database) -> Result<(ScanOutcome, usize)> {
         let registry = self.registry.as_ref();
-        let manifest = Manifest::read(cx, registry, image).await?;
+        let manifest = oci::read_manifest(cx, "scan.scan", registry, image).await?;
         if let Some(reason) = manifest.unsupported() {
             return Ok((ScanOutcome::Unsupported { reason }, 0));
         }

@@ -3,6 +3,7 @@
 pub mod cdn_publisher;
 pub mod cluster_target;
 pub mod image_builder;
+mod layout;
 pub mod migrator;
 pub mod registry;
 mod runner;

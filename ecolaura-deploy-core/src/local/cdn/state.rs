@@ -1,13 +1,14 @@
 //! Which releases there are: the `live` pointer and the manifests.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::store::{Store, remove, replace};
+use super::store::Store;
 use crate::{
     Error, ErrorKind, Result,
     backend::{SiteHistory, SiteManifest},
+    local::files::{read_if_there, remove, replace},
     vocabulary::Digest,
 };
 
@@ -39,12 +40,7 @@ impl Pointer {
 impl Store {
     /// The bytes of `live`; `None` before the first release.
     pub(super) fn pointer_bytes(&self, operation: &'static str) -> Result<Option<Vec<u8>>> {
-        let path = self.path("live");
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(operation, path, error)),
-        }
+        read_if_there(operation, &self.path("live"))
     }
 
     /// What `live` says.

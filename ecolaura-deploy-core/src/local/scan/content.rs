@@ -5,16 +5,14 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use tokio_util::io::SyncIoBridge;
 
-use super::oci::{Descriptor, Packing};
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{BlobReader, Finding, Severity},
+    local::oci::{Descriptor, Packing, UNPACKED},
 };
 
 /// How much of a file is looked at.
 const HEAD: u64 = 4096;
-/// The most that a layer may unpack to, in bytes.
-const UNPACKED: u64 = 64 * 1024 * 1024 * 1024;
 /// The most findings of one layer that are listed.
 const LISTED: usize = 200;
 

@@ -2,10 +2,9 @@
 
 use serde::Deserialize;
 
-use super::oci::{self, Manifest};
-use crate::{Context, Result, backend::Registry, vocabulary::PinnedImage};
+use crate::{Context, Result, backend::Registry, local::oci, vocabulary::PinnedImage};
 
-const ARTIFACT: &str = "application/vnd.cyclonedx+json";
+const OPERATION: &str = "scan.scan";
 
 /// One package, as its URL names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,17 +49,17 @@ impl Materials {
         let mut materials = Self::default();
         let mut found = false;
         for (kind, digest) in registry.referrers(cx, image).await? {
-            if kind != ARTIFACT {
+            if kind != oci::BILL {
                 continue;
             }
             found = true;
             let attached = PinnedImage::new(image.repository.clone(), digest);
-            let manifest = Manifest::read(cx, registry, &attached).await?;
+            let manifest = oci::read_manifest(cx, OPERATION, registry, &attached).await?;
             let [layer] = manifest.layers.as_slice() else {
                 let count = manifest.layers.len();
                 return Ok(Err(format!("the bill of materials {} has {count} layers, expected 1", digest.short())));
             };
-            let bytes = oci::small_blob(cx, registry, &attached, &layer.digest, "bill of materials").await?;
+            let bytes = oci::small_blob(cx, OPERATION, registry, &attached, layer.digest).await?;
             if let Err(reason) = materials.add(&bytes) {
                 return Ok(Err(format!("the bill of materials {} {reason}", digest.short())));
             }
