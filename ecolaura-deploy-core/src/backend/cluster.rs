@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Track;
 use crate::{
-    Context, Result,
+    Context, Result, SecretRef,
     plan::Change,
     vocabulary::{Digest, Name, PinnedImage, ServiceName},
 };
@@ -42,6 +42,9 @@ pub struct Workload {
     pub images: BTreeMap<String, PinnedImage>,
     /// Replacements of `ConfigMap` data, by `config-map/key`: what differs between environments.
     pub config: BTreeMap<String, String>,
+    /// Replacements of `Secret` data, by `secret/key`. The cluster reads the values where it was told to.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretRef>,
 }
 
 impl Workload {
@@ -52,6 +55,7 @@ impl Workload {
             manifests: manifests.into_iter().map(Into::into).collect(),
             images: BTreeMap::new(),
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 
@@ -64,6 +68,12 @@ impl Workload {
     /// With `value` for the `ConfigMap` entry `path`, `backend-config/database-path`.
     pub fn config(mut self, path: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.insert(path.into(), value.into());
+        self
+    }
+
+    /// With the value behind `reference` for the `Secret` entry `path`, `backend-secrets/api-token`.
+    pub fn secret(mut self, path: impl Into<String>, reference: SecretRef) -> Self {
+        self.secrets.insert(path.into(), reference);
         self
     }
 }

@@ -14,7 +14,9 @@ mod schema;
 mod service;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+#[cfg(feature = "local")]
+use std::sync::Arc;
 
 use self::{
     config::Configs,
@@ -23,7 +25,9 @@ use self::{
     objects::Objects,
 };
 use super::desired::Desired;
-use crate::{Error, Result, backend::Workload};
+#[cfg(feature = "local")]
+use crate::{Context, ErrorKind, backend::SecretStore};
+use crate::{Error, Result, Secret, SecretRef, backend::Workload};
 
 /// What the manifests of a workload ask for.
 #[derive(Debug, Clone)]
@@ -43,21 +47,53 @@ struct Surroundings<'a> {
     services: BTreeSet<&'a str>,
 }
 
-/// Reads `workload`. `salt` goes into the marks of secrets, which can be compared only under one salt; it should be
+/// The values behind [`Workload::secrets`], by the same paths.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Values(pub(crate) BTreeMap<String, Secret<String>>);
+
+impl Values {
+    /// What `references` say, instead of what is behind them: for fakes, which have no store.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn named(references: &BTreeMap<String, SecretRef>) -> Self {
+        let value = |reference: &SecretRef| Secret::new(reference.to_string());
+        Self(references.iter().map(|(path, reference)| (path.clone(), value(reference))).collect())
+    }
+
+    /// What is behind `references`, each read from the store that it names.
+    #[cfg(feature = "local")]
+    pub(crate) async fn read(
+        cx: &Context,
+        stores: &[Arc<dyn SecretStore>],
+        references: &BTreeMap<String, SecretRef>,
+    ) -> Result<Self> {
+        let mut values = Self::default();
+        for (path, reference) in references {
+            let Some(store) = stores.iter().find(|store| *store.name() == reference.store) else {
+                let message = format!("the secret `{path}` is in the store `{}`, which is not known", reference.store);
+                return Err(Error::new(ErrorKind::NotFound, "cluster.secrets", message)
+                    .advice("tell the cluster of the store when it is made"));
+            };
+            values.0.insert(path.clone(), store.get(cx, reference).await?);
+        }
+        Ok(values)
+    }
+}
+
+/// Reads `workload` with `values` for its secrets. `salt` goes into the marks of secrets, which can be compared only under one salt; it should be
 /// random and kept beside what was applied. Fails with `InvalidInput` holding every problem, `NotFound` and the like
 /// for a file that cannot be read, `LimitExceeded`.
-pub(crate) async fn read(workload: &Workload, salt: &[u8]) -> Result<Reading> {
+pub(crate) async fn read(workload: &Workload, values: Values, salt: &[u8]) -> Result<Reading> {
     let (workload, salt) = (workload.clone(), salt.to_vec());
-    tokio::task::spawn_blocking(move || read_now(&workload, &salt))
+    tokio::task::spawn_blocking(move || read_now(&workload, &values, &salt))
         .await
         .map_err(|error| Error::internal("cluster.read", "reading ended early").with_source(error))?
 }
 
-fn read_now(workload: &Workload, salt: &[u8]) -> Result<Reading> {
+fn read_now(workload: &Workload, values: &Values, salt: &[u8]) -> Result<Reading> {
     let notes = Notes::default();
     let loaded = load::load(workload, &notes)?;
     let objects = Objects::sort(&loaded, workload, &notes);
-    let configs = Configs::read(&objects, workload, &notes);
+    let configs = Configs::read(&objects, workload, values, &notes);
     let services = objects.services.iter().map(|field| field.origin.name.as_str()).collect();
     let surroundings = Surroundings { workload, configs, salt, services };
     let mut deployments: Vec<_> =

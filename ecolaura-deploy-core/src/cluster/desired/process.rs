@@ -5,9 +5,20 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{EnvValue, PodTemplate};
+#[cfg(feature = "local")]
+use crate::Secret;
 use crate::cluster::expand::expand;
 
 impl PodTemplate {
+    /// The secret values of its environment, for a redactor.
+    #[cfg(feature = "local")]
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = Secret<String>> + '_ {
+        self.env.iter().filter_map(|variable| match &variable.value {
+            EnvValue::Secret(secret) => Some(Secret::new(secret.value.clone())),
+            _ => None,
+        })
+    }
+
     /// What the pod's process gets: `$(VAR)` expanded as Kubernetes does it, and `PORT` (the first port) and
     /// `POD_IP` added unless the manifest sets them.
     pub(crate) fn resolve(&self, pod: &PodFacts) -> ProcessInput {

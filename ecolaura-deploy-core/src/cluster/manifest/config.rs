@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use super::Values;
 use super::{
     notes::{Field, Notes, suggestion},
     objects::Objects,
@@ -22,33 +23,37 @@ pub(super) struct Configs {
 
 impl Configs {
     /// The data, with the workload's replacements in it.
-    pub(super) fn read(objects: &Objects<'_>, workload: &Workload, notes: &Notes) -> Self {
+    pub(super) fn read(objects: &Objects<'_>, workload: &Workload, values: &Values, notes: &Notes) -> Self {
         let named = |fields: &[Field<'_>], entries: fn(&Field<'_>) -> Entries| {
             fields.iter().map(|field| (field.origin.name.clone(), entries(field))).collect()
         };
         let mut configs =
             Self { config_maps: named(&objects.config_maps, config_map), secrets: named(&objects.secrets, secret) };
         for (path, value) in &workload.config {
-            configs.replace(path, value, notes);
+            if let Err(near) = replace(&mut configs.config_maps, path, value) {
+                let problem = "replaces nothing: no ConfigMap has this entry";
+                notes.problem(format!("the configuration `{path}` {problem}{near}"));
+            }
+        }
+        for (path, value) in &values.0 {
+            if let Err(near) = replace(&mut configs.secrets, path, value.expose()) {
+                notes.problem(format!("the secret `{path}` replaces nothing: no Secret has this entry{near}"));
+            }
         }
         configs
     }
+}
 
-    fn replace(&mut self, path: &str, value: &str, notes: &Notes) {
-        let known: Vec<String> = self
-            .config_maps
-            .iter()
-            .flat_map(|(name, entries)| entries.keys().map(move |key| format!("{name}/{key}")))
-            .collect();
-        let entry = path.split_once('/').and_then(|(name, key)| self.config_maps.get_mut(name)?.get_mut(key));
-        match entry {
-            Some(entry) => *entry = Some(value.to_owned()),
-            None => notes.problem(format!(
-                "the configuration `{path}` replaces nothing: no ConfigMap has this entry{}",
-                suggestion(path, known.iter().map(String::as_str))
-            )),
-        }
+/// Replaces the entry at `path`; without one the error suggests another.
+fn replace(objects: &mut BTreeMap<String, Entries>, path: &str, value: &str) -> Result<(), String> {
+    let entry = path.split_once('/').and_then(|(name, key)| objects.get_mut(name)?.get_mut(key));
+    if let Some(entry) = entry {
+        *entry = Some(value.to_owned());
+        return Ok(());
     }
+    let known = objects.iter().flat_map(|(name, entries)| entries.keys().map(move |key| format!("{name}/{key}")));
+    let known: Vec<String> = known.collect();
+    Err(suggestion(path, known.iter().map(String::as_str)))
 }
 
 fn config_map(field: &Field<'_>) -> Entries {

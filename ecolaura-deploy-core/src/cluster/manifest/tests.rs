@@ -21,7 +21,7 @@ fn workload(folder: &Path) -> Workload {
 fn read_text(text: &str, change: impl FnOnce(Workload) -> Workload) -> Result<Reading> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.yaml"), text).unwrap();
-    read_now(&change(workload(folder.path())), b"salt").map_err(|error| {
+    read_now(&change(workload(folder.path())), &Values::default(), b"salt").map_err(|error| {
         let prefix = format!("{}/", folder.path().display());
         Error::invalid("test", error.message().replace(&prefix, ""))
     })
@@ -88,9 +88,26 @@ fn secrets_never_print_and_never_enter_a_digest() {
     assert!(!shown.contains("hunter2"), "{shown}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.yaml"), BACKEND).unwrap();
-    let salted = |salt: &[u8]| read_now(&workload(folder.path()), salt).unwrap().desired.digest;
+    let salted = |salt: &[u8]| read_now(&workload(folder.path()), &Values::default(), salt).unwrap().desired.digest;
     assert_eq!(salted(b"a"), salted(b"a"));
     assert_ne!(salted(b"a"), salted(b"b"), "without the salt a secret could be guessed from the digest");
+}
+
+#[test]
+fn a_secret_of_a_store_takes_the_place_of_the_one_in_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.yaml"), BACKEND).unwrap();
+    let read = |path: &str| {
+        let values = Values([(path.to_owned(), Secret::new("from the store".to_owned()))].into());
+        read_now(&workload(folder.path()), &values, b"salt")
+    };
+    let service = read("backend-secret/password").unwrap().desired.services.remove(0);
+    let pod = PodFacts { ip: "127.0.1.2".into(), name: "backend-1".into(), namespace: "dev".into() };
+    let env = service.template.resolve(&pod).env;
+    assert!(env.contains(&("PASSWORD".to_owned(), "from the store".to_owned())));
+    let problem = read("backend-secret/pasword").unwrap_err();
+    assert!(problem.message().contains("`backend-secret/pasword` replaces nothing"), "{problem}");
+    assert!(problem.message().contains("backend-secret/password"), "it suggests: {problem}");
 }
 
 #[test]
@@ -236,7 +253,7 @@ fn json_and_lists_are_manifests_too() {
             \"spec\": {\"selector\": {\"app\": \"b\"}, \"ports\": [{\"port\": 80}]}}]}";
     std::fs::write(folder.path().join("app.json"), list).unwrap();
     std::fs::write(folder.path().join("notes.txt"), "not a manifest: [").unwrap();
-    let reading = read_now(&workload(folder.path()), b"").unwrap();
+    let reading = read_now(&workload(folder.path()), &Values::default(), b"").unwrap();
     let service = &reading.desired.services[0];
     assert_eq!((service.replicas, service.endpoints[0].ports[0].target), (1, 80));
     assert_eq!(service.strategy, RolloutStrategy::RollingUpdate { max_surge: 1, max_unavailable: 0 });
@@ -245,9 +262,9 @@ fn json_and_lists_are_manifests_too() {
 #[test]
 fn missing_and_empty_paths_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let empty = read_now(&workload(folder.path()), b"").unwrap_err();
+    let empty = read_now(&workload(folder.path()), &Values::default(), b"").unwrap_err();
     assert!(empty.message().contains(folder.path().to_str().unwrap()), "{empty}");
-    let gone = read_now(&workload(&folder.path().join("gone.yaml")), b"").unwrap_err();
+    let gone = read_now(&workload(&folder.path().join("gone.yaml")), &Values::default(), b"").unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     assert!(gone.message().contains("gone.yaml"), "{gone}");
 }

@@ -143,7 +143,7 @@ impl FakeCluster {
     }
 
     async fn read(&self, operation: &'static str, cx: &Context, workload: &Workload) -> Result<Reading> {
-        cx.bounded(operation, manifest::read(workload, b"fake")).await?
+        cx.bounded(operation, manifest::read(workload, manifest::Values::named(&workload.secrets), b"fake")).await?
     }
 
     fn refuse_missing(&self, desired: &Desired) -> Result<()> {

@@ -1,6 +1,15 @@
 //! The cluster under test, and manifests to feed it.
 
-use std::{any::Any, fmt::Write, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt::Write,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{Ask, Fixture, Images};
 use crate::{
@@ -95,10 +104,13 @@ impl Bench {
         Ok(Self { cluster, images, ports, ask, cx, namespace: Name::new("conformance")?, files, _guard: guard })
     }
 
-    /// Writes `text` into a file that nothing else is written into.
+    /// Writes `text` into a file that nothing else is written into. It appears whole: another applier may read it.
     pub(super) fn write(&self, text: &str) -> Result<PathBuf> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = self.files.path().join(format!("{}.yaml", Digest::of(text).short()));
-        std::fs::write(&path, text).map_err(|error| Error::io("conformance.write", &path, error))?;
+        let partial = path.with_extension(format!("partial-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, &path));
+        written.map_err(|error| Error::io("conformance.write", &path, error))?;
         Ok(path)
     }
 
