@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Verdict, backend::Measure};
 
 mod canary;
+pub mod data;
 mod judge;
 pub mod scan;
 

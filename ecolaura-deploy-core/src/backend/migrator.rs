@@ -148,6 +148,19 @@ pub enum DataCheck {
     },
 }
 
+impl DataCheck {
+    /// What its measurement is kept under. Two checks of the same name must be about the same.
+    pub fn name(&self) -> String {
+        match self {
+            Self::RowCount { table, .. } => format!("rows of `{table}`"),
+            Self::Sum { table, column, .. } => format!("sum of `{table}.{column}`"),
+            Self::ForeignKeys => "foreign keys".to_owned(),
+            Self::Structure => "structure".to_owned(),
+            Self::Query { name, .. } => name.clone(),
+        }
+    }
+}
+
 /// How a measurement may differ between before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,8 +222,9 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
     /// with the ledger when it goes up, so that an older checkout can still revert a newer migration.
     async fn revert(&self, cx: &Context, target: MigrationVersion) -> Result<MigrationReport>;
 
-    /// Takes a consistent backup while others write, proven to `level`. Idempotent by `key`: the same key again
-    /// answers with the backup that exists. A cancel leaves at most a partial file that is never taken for a backup.
+    /// Takes a consistent backup while others write, proven to `level`. Idempotent by `key`, which may be any text: the
+    /// same key again answers with the backup that exists. A cancel leaves at most a partial file that is never taken
+    /// for a backup.
     /// Fails with `LimitExceeded` (disk full), `Corrupt` (the proof failed), `Conflict`.
     async fn backup(&self, cx: &Context, key: &str, level: BackupLevel) -> Result<Backup>;
 

@@ -1,4 +1,4 @@
-//! Backup, migration, and the proof that the data survived.
+//! Backup and migration.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Context, Result,
-    backend::{Backup, BackupLevel, DataCheck, Measurements, MigrationReport, Migrator},
+    backend::{Backup, BackupLevel, Migration, MigrationReport, Migrator},
+    migration::script,
     plan::{Action, Change, World},
-    step::{Applied, EffectClass, Leaf, NoUndo, Planned, Step, StepPlan, UndoData, Undoer},
+    step::{Applied, EffectClass, Leaf, NoUndo, Planned, Probed, Step, StepPlan, UndoData, Undoer},
     vocabulary::MigrationVersion,
 };
 
@@ -20,18 +21,25 @@ pub struct Safeguard(pub Option<Backup>);
 
 impl Leaf for Safeguard {}
 
-/// Takes a backup before a migration, proven to a level. Nothing pending, nothing taken. Backups are kept when a run
-/// is undone: restoring one loses what was written after it, so only a person asks for that.
+/// Takes a backup before a migration, or before going back, proven to a level. Nothing to do, nothing taken. Backups
+/// are kept when a run is undone: restoring one loses what was written after it, so only a person asks for that.
 #[derive(Debug, Clone)]
 pub struct BackupDatabase {
     migrator: Arc<dyn Migrator>,
     level: BackupLevel,
+    reverting: Option<MigrationVersion>,
 }
 
 impl BackupDatabase {
     /// Backs up through `migrator`, proven to `level`.
     pub fn new(migrator: Arc<dyn Migrator>, level: BackupLevel) -> Self {
-        Self { migrator, level }
+        Self { migrator, level, reverting: None }
+    }
+
+    /// The same before [`RevertDatabase`](super::RevertDatabase) to `version`: taken if the database is above it.
+    pub fn before_reverting_to(mut self, version: MigrationVersion) -> Self {
+        self.reverting = Some(version);
+        self
     }
 }
 
@@ -52,17 +60,20 @@ impl Step for BackupDatabase {
     async fn plan(&self, cx: &Context, _input: Planned<()>) -> Result<StepPlan<Safeguard>> {
         let state = self.migrator.plan(cx).await?;
         let object = format!("{} backup", self.migrator.name());
-        if state.pending.is_empty() {
-            let change = Change::new(World::Database, object, Action::NoOp, "no migration pending");
+        let (idle, reason, next) = match self.reverting {
+            None => (state.pending.is_empty(), "no migration pending", state.target()),
+            Some(version) => (state.head() <= version, "nothing to revert", version),
+        };
+        if idle {
+            let change = Change::new(World::Database, object, Action::NoOp, reason);
             return Ok(StepPlan::unchanged(vec![change], Safeguard(None)));
         }
-        let change = Change::new(World::Database, object, Action::Create, format!("before {}", state.target()));
+        let change = Change::new(World::Database, object, Action::Create, format!("before {next}"));
         Ok(StepPlan::changing(vec![change]))
     }
 
     async fn apply(&self, cx: &Context, _input: ()) -> Result<Applied<Safeguard, NoUndo>> {
-        let key = cx.effect_key().replace(['/', ' '], "-");
-        let backup = self.migrator.backup(cx, &key, self.level).await?;
+        let backup = self.migrator.backup(cx, &cx.effect_key(), self.level).await?;
         cx.evidence(
             "backup",
             vec![format!(
@@ -74,10 +85,12 @@ impl Step for BackupDatabase {
     }
 }
 
-/// The version that a database had.
+/// The version that a database had, and the backup of it for a person who cannot go back otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaUndo {
     to: MigrationVersion,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backup: Option<String>,
 }
 
 impl UndoData for SchemaUndo {
@@ -94,7 +107,11 @@ impl Undoer<SchemaUndo> for RevertSchema {
     }
 
     fn describe(&self, undo: &SchemaUndo) -> String {
-        format!("revert the schema of {} to {}", self.0.name(), undo.to)
+        let text = format!("revert the schema of {} to {}", self.0.name(), undo.to);
+        match &undo.backup {
+            Some(backup) => format!("{text}; restoring `{backup}` instead loses what was written after it"),
+            None => text,
+        }
     }
 
     async fn undo(&self, cx: &Context, undo: SchemaUndo) -> Result<()> {
@@ -102,7 +119,8 @@ impl Undoer<SchemaUndo> for RevertSchema {
     }
 }
 
-/// Applies pending migrations. Its input is the [`Safeguard`], so a backup cannot be forgotten.
+/// Applies pending migrations. Its input is the [`Safeguard`], so a backup cannot be forgotten. Undone by going down
+/// again; a backup is never restored by a run.
 #[derive(Debug, Clone)]
 pub struct Migrate {
     migrator: Arc<dyn Migrator>,
@@ -145,17 +163,15 @@ impl Step for Migrate {
             migration.up.lines().filter(|line| !line.trim().is_empty()).fold(change, Change::detail)
         });
         let mut plan = StepPlan::changing(changes.collect()).precondition(precondition, head);
-        for migration in state.pending.iter().filter(|migration| !migration.reversible) {
-            plan = plan.warning(format!(
-                "migration {} {} has no way down: a failure after it needs an operator",
-                migration.version, migration.description
-            ));
+        for warning in state.pending.iter().flat_map(warnings) {
+            plan = plan.warning(warning);
         }
         Ok(plan)
     }
 
-    async fn prepare(&self, cx: &Context, _safeguard: &Safeguard) -> Result<Option<SchemaUndo>> {
-        Ok(Some(SchemaUndo { to: self.migrator.plan(cx).await?.head() }))
+    async fn prepare(&self, cx: &Context, safeguard: &Safeguard) -> Result<Option<SchemaUndo>> {
+        let to = self.migrator.plan(cx).await?.head();
+        Ok(Some(SchemaUndo { to, backup: safeguard.0.as_ref().map(|backup| backup.location.clone()) }))
     }
 
     async fn apply(&self, cx: &Context, _safeguard: Safeguard) -> Result<Applied<MigrationReport, SchemaUndo>> {
@@ -165,44 +181,31 @@ impl Step for Migrate {
         Ok(Applied::new(report))
     }
 
+    /// The ledger tells: what is not pending was done, and doing the rest completes it.
+    async fn probe(&self, cx: &Context, _safeguard: Safeguard) -> Result<Probed<MigrationReport>> {
+        let state = self.migrator.plan(cx).await?;
+        let head = state.head();
+        Ok(if state.pending.is_empty() {
+            Probed::Done(MigrationReport::new(head, head, Vec::new()))
+        } else {
+            Probed::Partial
+        })
+    }
+
     fn undoer(&self) -> Option<Arc<dyn Undoer<SchemaUndo>>> {
         Some(Arc::new(RevertSchema(Arc::clone(&self.migrator))))
     }
 }
 
-/// Measures the data before it is migrated.
-#[derive(Debug, Clone)]
-pub struct MeasureData {
-    migrator: Arc<dyn Migrator>,
-    checks: Vec<DataCheck>,
-}
-
-impl MeasureData {
-    /// Measures `checks` through `migrator`.
-    pub fn new(migrator: Arc<dyn Migrator>, checks: Vec<DataCheck>) -> Self {
-        Self { migrator, checks }
+/// What should be read before `migration` is agreed to.
+fn warnings(migration: &Migration) -> Vec<String> {
+    let name = format!("migration {} {}", migration.version, migration.description);
+    let destructive = script::destructive(&migration.up).into_iter();
+    let mut warnings: Vec<String> = destructive
+        .map(|(line, what)| format!("{name} {what} (line {line}): the running release may still use it"))
+        .collect();
+    if !migration.reversible {
+        warnings.push(format!("{name} has no way down: a failure after it needs an operator"));
     }
-}
-
-#[async_trait]
-impl Step for MeasureData {
-    type Input = ();
-    type Output = Measurements;
-    type Undo = NoUndo;
-
-    fn kind(&self) -> &'static str {
-        "measure data"
-    }
-
-    fn effect_class(&self) -> EffectClass {
-        EffectClass::Pure
-    }
-
-    async fn plan(&self, _cx: &Context, _input: Planned<()>) -> Result<StepPlan<Measurements>> {
-        Ok(StepPlan::gate(None))
-    }
-
-    async fn apply(&self, cx: &Context, _input: ()) -> Result<Applied<Measurements, NoUndo>> {
-        self.migrator.measure(cx, &self.checks).await.map(Applied::new)
-    }
+    warnings
 }
