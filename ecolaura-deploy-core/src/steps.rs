@@ -5,25 +5,35 @@ mod analyst;
 mod approve;
 mod call;
 mod command;
+mod data;
 mod database;
 mod files;
 mod flag;
 mod gate;
 mod image;
+mod keep;
+mod promote;
 mod record;
+mod revert;
 mod rollout;
 mod site;
+mod tag;
 
 pub use self::{
     analyst::MetricAnalyst,
     approve::Approve,
     call::{Call, call, check},
     command::{Command, CommandOutput},
-    database::{BackupDatabase, MeasureData, Migrate, Safeguard, SchemaUndo},
+    data::{MeasureData, VerifyData},
+    database::{BackupDatabase, Migrate, Safeguard, SchemaUndo},
     flag::{FlagUndo, SetFlag},
     gate::{ScanGate, WindowGate},
-    image::{BuildImage, PushImage, TagUndo},
+    image::{BuildImage, PushImage},
+    keep::{KeepFolder, KeptFolders},
+    promote::PromoteRelease,
     record::{RecordRelease, RecordUndo},
+    revert::{RevertDatabase, RevertUndo},
     rollout::{Analyst, Rollout, Strategy},
-    site::{PublishSite, SiteUndo},
+    site::{PublishFolder, PublishSite, SiteFiles, SiteUndo},
+    tag::{TagImage, TagUndo},
 };

@@ -23,7 +23,7 @@ use crate::{
     vocabulary::{Digest, Fingerprint},
 };
 
-/// The files that a command made, by their paths as they were declared.
+/// The files and folders that a command made, by their paths as they were declared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CommandOutput(pub BTreeMap<PathBuf, Digest>);
@@ -95,7 +95,7 @@ impl Command {
         self
     }
 
-    /// Making these files.
+    /// Making these files and folders.
     pub fn outputs(mut self, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         self.outputs.extend(paths.into_iter().map(Into::into));
         self

@@ -24,13 +24,35 @@ pub(super) async fn digests(paths: Vec<PathBuf>, ignored: Vec<String>) -> Result
     .await
 }
 
-/// The digest of each of `paths`, all of which must be files.
+/// The digest over the files below `folder`: their paths below it and their contents. Links are refused, for what they
+/// point to could differ.
+pub(super) async fn folder(folder: PathBuf) -> Result<Digest> {
+    blocking(move || tree(&folder)).await
+}
+
+fn tree(folder: &Path) -> Result<Digest> {
+    let mut found = BTreeMap::new();
+    walk(folder, &[], &mut found)?;
+    let mut digester = Digester::new();
+    for (path, digest) in &found {
+        let path = Path::new(path);
+        if path.is_symlink() {
+            let message = format!("`{}` is a symbolic link", path.display());
+            return Err(Error::invalid("files.digest", message).advice("put the file itself there"));
+        }
+        let below = path.strip_prefix(folder).unwrap_or(path);
+        digester.field(below.as_os_str().as_encoded_bytes()).field(digest.as_bytes());
+    }
+    Ok(digester.finish())
+}
+
+/// The digest of each of `paths`, all of which must be files or folders.
 pub(super) async fn each(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Digest>> {
     blocking(move || {
         paths
             .into_iter()
             .map(|path| {
-                let digest = digest(&path)?;
+                let digest = if path.is_dir() { tree(&path)? } else { digest(&path)? };
                 Ok((path, digest))
             })
             .collect()

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
+use super::tag::{self, TagUndo};
 use crate::{
     Context, Result,
     backend::{ImageBuilder, ImageSpec, Registry, TagChange},
     plan::{Action, Change, World},
-    step::{Applied, EffectClass, Leaf, NoUndo, Planned, Step, StepPlan, UndoData, Undoer},
+    step::{Applied, EffectClass, Leaf, NoUndo, Planned, Step, StepPlan, Undoer},
     vocabulary::{BuiltImage, Digest, PinnedImage, Repository, Tag},
 };
 
@@ -72,50 +72,6 @@ impl Step for BuildImage {
     }
 }
 
-/// Where tags pointed before they were moved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TagUndo {
-    repository: Repository,
-    tags: Vec<(Tag, Option<Digest>)>,
-}
-
-impl UndoData for TagUndo {
-    const KIND: &'static str = "registry tags";
-}
-
-#[derive(Debug)]
-struct MoveTagsBack(Arc<dyn Registry>);
-
-#[async_trait]
-impl Undoer<TagUndo> for MoveTagsBack {
-    fn target(&self) -> String {
-        self.0.name().to_string()
-    }
-
-    fn describe(&self, undo: &TagUndo) -> String {
-        let tags: Vec<String> = undo
-            .tags
-            .iter()
-            .map(|(tag, digest)| match digest {
-                Some(digest) => format!("move tag {}:{tag} back to {digest}", undo.repository),
-                None => format!("remove tag {}:{tag}", undo.repository),
-            })
-            .collect();
-        tags.join(", ")
-    }
-
-    async fn undo(&self, cx: &Context, undo: TagUndo) -> Result<()> {
-        for (tag, digest) in undo.tags {
-            if digest.is_none() && !self.0.capabilities().remove_tags {
-                cx.warn(format!("tag {}:{tag} stays: this registry does not remove tags", undo.repository));
-                continue;
-            }
-            self.0.set_tag(cx, &TagChange::new(undo.repository.clone(), tag, digest)).await?;
-        }
-        Ok(())
-    }
-}
-
 /// Pushes an image by digest, then moves tags to it. From here on the image is named by digest alone.
 #[derive(Debug, Clone)]
 pub struct PushImage {
@@ -136,19 +92,6 @@ impl PushImage {
         self
     }
 
-    async fn tag_change(&self, cx: &Context, tag: &Tag, to: Option<&Digest>) -> Result<Change> {
-        let object = format!("{}:{tag}", self.repository);
-        let present = self.registry.resolve(cx, &self.repository, tag).await?;
-        Ok(match (present, to) {
-            (Some(image), Some(to)) if image.digest == *to => Change::unchanged(World::Registry, object),
-            (Some(image), _) => {
-                let reason = format!("points to {}", image.digest.short());
-                Change::new(World::Registry, object, Action::Update, reason)
-            }
-            (None, _) => Change::new(World::Registry, object, Action::Create, "no such tag"),
-        })
-    }
-
     async fn plan_known(&self, cx: &Context, digest: Digest) -> Result<StepPlan<PinnedImage>> {
         let image = PinnedImage::new(self.repository.clone(), digest);
         // The same object name as before the digest is known: what is found then stays within what was announced.
@@ -159,7 +102,7 @@ impl PushImage {
             Change::new(World::Registry, object, Action::Create, format!("{} is not there", digest.short()))
         }];
         for tag in &self.tags {
-            changes.push(self.tag_change(cx, tag, Some(&digest)).await?);
+            changes.push(tag::change(cx, self.registry.as_ref(), &self.repository, tag, Some(&digest)).await?);
         }
         let idle = changes.iter().all(|change| change.action == Action::NoOp);
         let mut plan = if idle { StepPlan::unchanged(changes, image) } else { StepPlan::changing(changes) };
@@ -191,19 +134,13 @@ impl Step for PushImage {
         let object = format!("{}@sha256", self.repository);
         let mut changes = vec![Change::new(World::Registry, object, Action::Create, reason)];
         for tag in &self.tags {
-            changes.push(self.tag_change(cx, tag, None).await?);
+            changes.push(tag::change(cx, self.registry.as_ref(), &self.repository, tag, None).await?);
         }
         Ok(StepPlan::changing(changes))
     }
 
     async fn prepare(&self, cx: &Context, _image: &BuiltImage) -> Result<Option<TagUndo>> {
-        let mut tags = Vec::with_capacity(self.tags.len());
-        for tag in &self.tags {
-            let present = self.registry.resolve(cx, &self.repository, tag).await?;
-            tags.push((tag.clone(), present.map(|image| image.digest)));
-        }
-        let undo = TagUndo { repository: self.repository.clone(), tags };
-        Ok((!undo.tags.is_empty()).then_some(undo))
+        tag::snapshot(cx, self.registry.as_ref(), &self.repository, &self.tags).await
     }
 
     async fn apply(&self, cx: &Context, image: BuiltImage) -> Result<Applied<PinnedImage, TagUndo>> {
@@ -217,6 +154,6 @@ impl Step for PushImage {
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<TagUndo>>> {
-        Some(Arc::new(MoveTagsBack(Arc::clone(&self.registry))))
+        Some(tag::undoer(&self.registry))
     }
 }

@@ -81,19 +81,21 @@ impl Step for RecordRelease {
     async fn plan(&self, cx: &Context, release: Planned<Release>) -> Result<StepPlan<Release>> {
         let object = format!("release of {}", cx.environment());
         let last = self.last(cx).await?.map(|(_, release)| release);
-        match (release, last) {
+        let found = last.as_ref().map_or_else(|| "none".to_owned(), |release| release.sequence.to_string());
+        let plan = match (release, last) {
             (Planned::Known(new), Some(old)) if new.same_content(&old) => {
-                Ok(StepPlan::unchanged(vec![Change::unchanged(World::Record, object)], old))
+                StepPlan::unchanged(vec![Change::unchanged(World::Record, &object)], old)
             }
             (Planned::Known(new), _) => {
-                let change = Change::new(World::Record, object, Action::Create, format!("{} is new", new.sequence));
-                Ok(StepPlan::changing(vec![change]))
+                let change = Change::new(World::Record, &object, Action::Create, format!("{} is new", new.sequence));
+                StepPlan::changing(vec![change])
             }
             (Planned::After(step), _) => {
                 let reason = format!("known after `{step}`");
-                Ok(StepPlan::changing(vec![Change::new(World::Record, object, Action::Create, reason)]))
+                StepPlan::changing(vec![Change::new(World::Record, &object, Action::Create, reason)])
             }
-        }
+        };
+        Ok(plan.precondition(object, found))
     }
 
     async fn prepare(&self, cx: &Context, _release: &Release) -> Result<Option<RecordUndo>> {

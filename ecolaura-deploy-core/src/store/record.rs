@@ -239,4 +239,40 @@ impl<'a> StoredReleases<'a> {
         }
         Ok(releases)
     }
+
+    /// What is live: the newest record.
+    pub async fn last(&self) -> Result<Option<Release>> {
+        Ok(self.all().await?.pop().map(|(_, release)| release))
+    }
+
+    /// What was live before the live one came. A release that was rolled back from does not count: a roll-back records
+    /// the release that it went back to, so the next one goes back further.
+    pub async fn previous(&self) -> Result<Option<Release>> {
+        let mut line: Vec<Release> = Vec::new();
+        for (_, release) in self.all().await? {
+            line.retain(|earlier| earlier.sequence < release.sequence);
+            line.push(release);
+        }
+        line.pop();
+        Ok(line.pop())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{store::ObjectRunStore, vocabulary::ReleaseSequence};
+
+    #[tokio::test]
+    async fn the_previous_release_is_not_one_that_was_rolled_back_from() {
+        let (store, dev) = (ObjectRunStore::memory(), "dev".parse().unwrap());
+        let releases = StoredReleases::new(&store, &dev);
+        let expected = [None, Some(1), Some(2), Some(1), Some(2), None, Some(1)];
+        for (record, (sequence, previous)) in [1, 2, 3, 2, 4, 1, 5].into_iter().zip(expected).enumerate() {
+            let body = serde_json::to_vec(&Release::new(ReleaseSequence(sequence), "x")).unwrap();
+            store.create(&format!("environments/dev/releases/{record:08}"), body.into()).await.unwrap();
+            let found = releases.previous().await.unwrap().map(|release| release.sequence.0);
+            assert_eq!(found, previous, "after record {record}");
+        }
+    }
 }

@@ -47,6 +47,9 @@ pub struct Release {
     pub manifests: Option<Digest>,
     /// The id of the site's release.
     pub site: Option<String>,
+    /// The digest of the migrations.
+    #[serde(default)]
+    pub migrations: Option<Digest>,
     /// The schemas that the services work with.
     pub schema: Option<SchemaRange>,
 }
@@ -54,11 +57,17 @@ pub struct Release {
 impl Release {
     /// A release without contents yet.
     pub fn new(sequence: ReleaseSequence, source: impl Into<String>) -> Self {
-        Self { sequence, source: source.into(), images: BTreeMap::new(), manifests: None, site: None, schema: None }
+        Self {
+            sequence,
+            source: source.into(),
+            images: BTreeMap::new(),
+            manifests: None,
+            site: None,
+            migrations: None,
+            schema: None,
+        }
     }
-}
 
-impl Release {
     /// Whether `other` ships the same things, whatever their place in the order.
     pub fn same_content(&self, other: &Self) -> bool {
         Self { sequence: other.sequence, ..self.clone() } == *other
