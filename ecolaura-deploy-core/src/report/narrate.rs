@@ -2,7 +2,7 @@
 
 use super::{
     RunReport, StepReport, Style,
-    plain::{render_plan, render_summary},
+    plain::{render_plan_briefly, render_summary},
     style::Paint,
     wording::{clean, clean_error, columns, count, duration, effect, one_line, wrap},
 };
@@ -35,7 +35,7 @@ impl Voice {
         let said = Said { voice: self, run, label: label(event, run) };
         match (&event.kind, event.step.as_deref().and_then(|name| run.step(name))) {
             (EventKind::Planned { plan }, _) => {
-                let mut lines = split(&render_plan(plan, &self.style));
+                let mut lines = split(&render_plan_briefly(plan, &self.style));
                 lines.push(String::new());
                 lines
             }

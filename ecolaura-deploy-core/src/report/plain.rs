@@ -9,6 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+pub(super) use self::plan::render_plan_briefly;
 #[cfg(feature = "html")]
 pub(super) use self::{plan::amount, summary::steps};
 pub use self::{plan::render_plan, summary::render_summary};

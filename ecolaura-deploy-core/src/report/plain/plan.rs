@@ -11,15 +11,27 @@ use crate::plan::{Action, Change, PlanSummary, StepSummary, World};
 
 const WIDEST_OBJECT: usize = 44;
 
+/// How many lines of a change's details a run shows; the report of the run has all.
+const BRIEF_DETAILS: usize = 6;
+
 /// The plan as text: the changes grouped by step, in the order of the steps. What stays as it is is counted; a plan
 /// that changes nothing is one line for each world. Ends with a line break.
 pub fn render_plan(plan: &PlanSummary, style: &Style) -> String {
+    render(plan, style, usize::MAX)
+}
+
+/// The same at the beginning of a run: of long details, such as SQL, only the first lines.
+pub(in crate::report) fn render_plan_briefly(plan: &PlanSummary, style: &Style) -> String {
+    render(plan, style, BRIEF_DETAILS)
+}
+
+fn render(plan: &PlanSummary, style: &Style, details: usize) -> String {
     let mut lines = vec![headline(plan, *style)];
     if plan.is_noop() {
         lines.extend(unchanged_worlds(plan));
     } else {
         let width = object_width(plan);
-        lines.extend(plan.steps.iter().flat_map(|step| step_lines(step, width, *style)));
+        lines.extend(plan.steps.iter().flat_map(|step| step_lines(step, width, details, *style)));
     }
     let warnings = plan.steps.iter().flat_map(|step| step.warnings.iter().map(move |warning| (step, warning)));
     for (step, warning) in warnings {
@@ -77,21 +89,21 @@ fn object_width(plan: &PlanSummary) -> usize {
     changes.map(|change| columns(&object(change))).max().unwrap_or_default().min(WIDEST_OBJECT)
 }
 
-fn step_lines(step: &StepSummary, width: usize, style: Style) -> Vec<String> {
+fn step_lines(step: &StepSummary, width: usize, details: usize, style: Style) -> Vec<String> {
     let kind = match step.kind == step.name {
         true => String::new(),
         false => style.paint(Paint::Dim, &format!(" ({})", one_line(&step.kind))),
     };
     let mut lines = vec![format!("  {}{kind}", one_line(&step.name))];
     let (unchanged, changed): (Vec<_>, Vec<_>) = step.changes.iter().partition(|change| change.action == Action::NoOp);
-    lines.extend(changed.into_iter().flat_map(|change| change_lines(change, width, style)));
+    lines.extend(changed.into_iter().flat_map(|change| change_lines(change, width, details, style)));
     if !unchanged.is_empty() {
         lines.push(style.paint(Paint::Dim, &format!("    = {} unchanged", unchanged.len())));
     }
     lines
 }
 
-fn change_lines(change: &Change, width: usize, style: Style) -> Vec<String> {
+fn change_lines(change: &Change, width: usize, details: usize, style: Style) -> Vec<String> {
     let object = object(change);
     let indent = 6 + width.max(columns(&object)) + 2;
     let reason = wrap(&clean(&change.reason), style.width().saturating_sub(indent).max(20));
@@ -99,7 +111,11 @@ fn change_lines(change: &Change, width: usize, style: Style) -> Vec<String> {
     let mut lines = vec![format!("    {symbol} {object:width$}  {}", reason.first().map_or("", String::as_str))];
     let indent = indent.min(6 + width + 2);
     lines.extend(reason.iter().skip(1).map(|line| format!("{:indent$}{line}", "")));
-    lines.extend(change.details.iter().map(|detail| format!("        {}", one_line(detail))));
+    lines.extend(change.details.iter().take(details).map(|detail| format!("        {}", one_line(detail))));
+    let more = change.details.len().saturating_sub(details);
+    if more > 0 {
+        lines.push(style.paint(Paint::Dim, &format!("        … {} more", count(more, "line"))));
+    }
     lines
 }
 

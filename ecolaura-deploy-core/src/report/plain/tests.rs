@@ -62,3 +62,17 @@ fn the_summary_fits_a_screen_whatever_happened() {
         assert!(summary.lines().count() <= 24, "{name}: {}\n{summary}", summary.lines().count());
     }
 }
+
+#[test]
+fn of_long_details_a_run_shows_the_beginning_and_a_plan_shows_all() {
+    use crate::plan::{Action, Change, World};
+    let (_, events) = sample::all().swap_remove(1);
+    let Some(EventKind::Planned { mut plan }) = events.into_iter().next().map(|event| event.kind) else { panic!() };
+    let sql = (1..=40).fold(Change::new(World::Database, "migration 8", Action::Update, "pending"), |change, line| {
+        change.detail(format!("INSERT {line}"))
+    });
+    plan.steps[0].changes.push(sql);
+    let (whole, brief) = (render_plan(&plan, &Style::plain()), render_plan_briefly(&plan, &Style::plain()));
+    assert!(whole.contains("INSERT 40\n") && !whole.contains("lines more"), "{whole}");
+    assert!(brief.contains("INSERT 6\n        … 34 lines more\n") && !brief.contains("INSERT 7\n"), "{brief}");
+}
