@@ -1,6 +1,15 @@
-//! What the examples share: a runner whose progress is shown, and where they put their files.
+//! What the examples share: a runner whose progress is shown, where they put their files, what a program needs to run,
+//! and a small HTTP client.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+mod http;
+pub mod runtime;
+pub mod tiny;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use ecolaura_deploy_core::{
     Context, Result,
@@ -10,10 +19,18 @@ use ecolaura_deploy_core::{
     store::RunStore,
 };
 
+pub use self::http::Http;
+
+/// The build folder of the running program: the `target` in which it lies, or the one of the current folder.
+pub fn build_dir() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.map_or_else(|| PathBuf::from("target"), Path::to_owned)
+}
+
 /// A folder for the files of the example `name`, below the build folder.
 pub fn scratch(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    target.join("examples-data").join(name)
+    build_dir().join("examples-data").join(name)
 }
 
 /// A runner over `store` that shows what happens on standard output.

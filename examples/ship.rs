@@ -1,0 +1,159 @@
+//! A whole platform through a whole release, on this machine and with nothing but Rust: tests, images, registry, scan,
+//! backup, migration, canary, site, flag, checks, promotion, report.
+//!
+//! `cargo run --example ship -- --help`
+//!
+//! The graph is in `ship/pipeline.rs`: begin there. What is shipped is in `ecolaura/`.
+
+#![expect(unreachable_pub, reason = "in a program, `pub` says what a module offers to the others")]
+
+mod ship {
+    pub mod approval;
+    pub mod backends;
+    pub mod checkout;
+    pub mod checks;
+    pub mod down;
+    pub mod faults;
+    pub mod flags;
+    pub mod images;
+    pub mod layout;
+    pub mod load;
+    pub mod make;
+    pub mod options;
+    pub mod pipeline;
+    pub mod promotion;
+    pub mod release;
+    pub mod rollback;
+    pub mod session;
+    pub mod site;
+    pub mod site_server;
+    pub mod summary;
+}
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use clap::Parser as _;
+use ecolaura_deploy_core::{
+    Context, Error, ErrorKind, Result,
+    local::cluster::run_agent_if_asked,
+    report::{Style, plain::render_plan},
+    run::RunResult,
+};
+use ship::{down, options::Options, promotion, rollback, session::Session, site_server, summary};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    if let Some(code) = run_agent_if_asked().or_else(site_server::run_if_asked) {
+        return code;
+    }
+    let options = Options::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&Error::internal("ship.start", "no runtime").with_source(error)),
+    };
+    let code = runtime.block_on(until_stopped(options));
+    // Whatever still reads a file is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// The first Ctrl-C cancels, and what was done is undone; the second stops at once.
+async fn until_stopped(options: Options) -> ExitCode {
+    let cancel = CancellationToken::new();
+    let stopped = async {
+        interrupt().await;
+        cancel.cancel();
+        interrupt().await;
+    };
+    tokio::select! {
+        code = run(options, cancel.clone()) => code.unwrap_or_else(|error| refuse(&error)),
+        () = stopped => ExitCode::from(130),
+    }
+}
+
+async fn interrupt() {
+    let terminate = signal(SignalKind::terminate());
+    let terminate = async {
+        match terminate {
+            Ok(mut signal) => _ = signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}
+
+async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
+    let session = Session::open(options, cancel)?;
+    if session.options.down {
+        say(&down::stop(&Context::new("dev".parse()?), &session.platform).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if session.options.plan {
+        return plan(&session).await;
+    }
+    site_server::ensure(&session.platform.layout).await?;
+    let outcomes = if session.options.rollback { rollback::all(&session).await? } else { ship_all(&session).await? };
+    say(&summary::lines(&session, &outcomes).await?);
+    Ok(ExitCode::from(outcomes.iter().map(|outcome| summary::code(&outcome.result)).max().unwrap_or_default()))
+}
+
+/// One environment after the other, until one does not get through.
+async fn ship_all(session: &Session) -> Result<Vec<promotion::Outcome>> {
+    let mut outcomes = Vec::new();
+    for environment in session.options.environments()? {
+        let outcome = promotion::ship(session, &session.context(&environment)).await?;
+        let through = outcome.result == RunResult::Succeeded;
+        outcomes.push(outcome);
+        if !through {
+            break;
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Prints plans until one changes something: what comes after it depends on what it makes.
+async fn plan(session: &Session) -> Result<ExitCode> {
+    let style = Style::detect(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    if session.options.rollback {
+        let plans = rollback::plans(session).await?;
+        say(&plans.iter().map(|plan| render_plan(plan.summary(), &style)).collect::<Vec<_>>());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut environments = session.options.environments()?.into_iter();
+    for environment in environments.by_ref() {
+        let plan = promotion::plan(session, &session.context(&environment)).await?;
+        say(&[render_plan(plan.summary(), &style)]);
+        if !plan.summary().is_noop() {
+            break;
+        }
+    }
+    say(&environments
+        .map(|name| format!("{name}: planned once the release is in the environment before"))
+        .collect::<Vec<_>>());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 2 for what was asked for wrongly; 1 for what went wrong before a run could begin.
+fn refuse(error: &Error) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "a program tells its user")]
+    {
+        match error.operation() {
+            // It ends with a list, one a line.
+            "ship.options" => eprintln!("ship: {}", error.message()),
+            _ => eprintln!("ship: {}", error.report()),
+        }
+    }
+    match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::NotFound => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a program tells its user")]
+fn say(lines: &[String]) {
+    lines.iter().for_each(|line| println!("{line}"));
+}

@@ -1,0 +1,143 @@
+//! From one environment to the next: each has a plan, a run and a record of its own, and hands on a release.
+
+use ecolaura_deploy_core::{
+    Context, Error, ErrorKind, Result,
+    pipeline::Pipeline,
+    plan::Plan,
+    run::RunResult,
+    store::StoredReleases,
+    vocabulary::{EnvironmentName, Release, ReleaseSequence},
+};
+
+use super::{
+    backends::{Platform, Target, make_secrets},
+    faults::Faults,
+    load::{Load, Totals},
+    options::ENVIRONMENTS,
+    pipeline::{Stage, namespace, strategy},
+    release::{Files, next_sequence},
+    session::Session,
+};
+
+/// What became of one environment.
+#[derive(Debug)]
+pub struct Outcome {
+    pub environment: EnvironmentName,
+    pub result: RunResult,
+    /// The traffic during the run; none where nothing was to be done.
+    pub traffic: Option<Totals>,
+}
+
+/// What goes to an environment.
+#[derive(Debug)]
+pub enum Source {
+    /// It is made there, of the sample.
+    Sample { sequence: ReleaseSequence },
+    /// It comes from the environment before.
+    Promoted { release: Box<Release>, from: EnvironmentName, files: Files },
+}
+
+impl Source {
+    /// What goes to `environment` now. Fails with `NotFound` if the environment before has no release.
+    pub async fn of(platform: &Platform, environment: &EnvironmentName) -> Result<Self> {
+        let store = platform.store.as_ref();
+        let Some(from) = before(environment)? else {
+            return Ok(Self::Sample { sequence: next_sequence(store).await? });
+        };
+        let release = StoredReleases::new(store, &from).last().await?.ok_or_else(|| {
+            let message = format!("{environment} takes the release of {from}, and {from} has none");
+            Error::new(ErrorKind::NotFound, "ship.promote", message).advice(format!("ship to {from} first"))
+        })?;
+        let files = Files::of(platform, &release).await?;
+        Ok(Self::Promoted { release: Box::new(release), from, files })
+    }
+
+    /// The folder of the migrations that go with it.
+    pub fn migrations(&self, platform: &Platform) -> std::path::PathBuf {
+        match self {
+            Self::Sample { .. } => platform.layout.app("migrations"),
+            Self::Promoted { files, .. } => files.migrations.clone(),
+        }
+    }
+}
+
+/// The environment that a release goes through before `environment`.
+pub fn before(environment: &EnvironmentName) -> Result<Option<EnvironmentName>> {
+    let place = ENVIRONMENTS.iter().position(|name| *name == environment.as_str());
+    place.and_then(|place| place.checked_sub(1)).map(|place| Ok(ENVIRONMENTS[place].parse()?)).transpose()
+}
+
+/// The pipeline that brings `source` to the environment of `target`.
+pub fn pipeline(
+    platform: &Platform,
+    target: &Target,
+    faults: &Faults,
+    source: Source,
+    (site, misbehave): (String, bool),
+) -> Result<Pipeline> {
+    let mut stage = Stage::new(platform, target, faults, site, misbehave)?;
+    let incoming = match source {
+        Source::Sample { sequence } => stage.make_release(sequence)?,
+        Source::Promoted { release, from, files } => stage.take_over(*release, from, files),
+    };
+    stage.deploy(incoming, strategy(platform, &target.environment))?;
+    Ok(stage.finish())
+}
+
+/// The steps of all environments, as `env/step`.
+pub fn steps(session: &Session) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for environment in ENVIRONMENTS {
+        let environment = environment.parse()?;
+        let source = match before(&environment)? {
+            None => Source::Sample { sequence: ReleaseSequence(0) },
+            Some(from) => {
+                let release = Box::new(Release::new(ReleaseSequence(0), "any"));
+                Source::Promoted { release, from, files: Files::default() }
+            }
+        };
+        let target = session.target(&environment, &source.migrations(&session.platform))?;
+        let pipeline = pipeline(&session.platform, &target, &Faults::default(), source, (String::new(), false))?;
+        names.extend(pipeline.step_names().map(|step| format!("{environment}/{step}")));
+    }
+    Ok(names)
+}
+
+/// Ships to the environment of `cx`.
+pub async fn ship(session: &Session, cx: &Context) -> Result<Outcome> {
+    make_secrets(&session.platform.layout, cx.environment())?;
+    let (target, pipeline) = prepare(session, cx).await?;
+    run(session, cx, &target, pipeline).await
+}
+
+/// What would be done in the environment of `cx`. Touches nothing.
+pub async fn plan(session: &Session, cx: &Context) -> Result<Plan> {
+    let (_, pipeline) = prepare(session, cx).await?;
+    session.runner([]).plan(cx, pipeline).await
+}
+
+async fn prepare(session: &Session, cx: &Context) -> Result<(Target, Pipeline)> {
+    let environment = cx.environment();
+    let source = Source::of(&session.platform, environment).await?;
+    let target = session.target(environment, &source.migrations(&session.platform))?.with_secrets(cx).await;
+    let values = session.run_values(environment);
+    let pipeline = pipeline(&session.platform, &target, &session.faults, source, values)?;
+    Ok((target, pipeline))
+}
+
+/// Plans and runs `pipeline`, under traffic if anything changes.
+pub async fn run(session: &Session, cx: &Context, target: &Target, pipeline: Pipeline) -> Result<Outcome> {
+    let (platform, environment) = (&session.platform, cx.environment());
+    let plan = session.runner([]).plan(cx, pipeline).await?;
+    let mut load = None;
+    if !plan.summary().is_noop() {
+        session.ask(cx, target, &plan).await?;
+        load = Some(Load::start(cx, platform, &namespace(environment)?).await?);
+    }
+    let finished = session.runner(load.as_ref().map(Load::watch)).run(cx, plan).await;
+    let traffic = match load {
+        Some(load) => Some(load.settle().await),
+        None => None,
+    };
+    Ok(Outcome { environment: environment.clone(), result: finished?.result, traffic })
+}

@@ -1,0 +1,96 @@
+//! What one call of `ship` works with: options, backends, faults, and whoever listens.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use ecolaura_deploy_core::{
+    Context, Error, Result,
+    event::{EventSink, FanOut, RecordingSink},
+    plan::Plan,
+    report::{RunReport, html, json::JsonLines, terminal::TerminalReporter},
+    run::Runner,
+    vocabulary::EnvironmentName,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backends::{Platform, Target},
+    faults::Faults,
+    layout::Layout,
+    options::Options,
+    promotion, rollback, site_server,
+};
+
+/// One call of `ship`.
+#[derive(Debug)]
+pub struct Session {
+    pub options: Options,
+    pub platform: Platform,
+    pub faults: Faults,
+    recorded: Arc<RecordingSink>,
+    sinks: Vec<Arc<dyn EventSink>>,
+    cancel: CancellationToken,
+}
+
+impl Session {
+    /// Opens everything that `options` name. Fails with `InvalidInput` for a step or an environment that is not there.
+    pub fn open(options: Options, cancel: CancellationToken) -> Result<Self> {
+        options.environments()?;
+        let platform = Platform::open(&Layout::new(&options)?, &options)?;
+        let recorded = Arc::new(RecordingSink::new());
+        let no_color = std::env::var("NO_COLOR").ok();
+        let terminal = TerminalReporter::stdout(no_color.as_deref()).quiet(options.quiet);
+        let mut sinks: Vec<Arc<dyn EventSink>> = vec![Arc::new(terminal), recorded.clone()];
+        if let Some(path) = &options.events {
+            let file = File::create(path).map_err(|error| Error::io("ship.events", path, error))?;
+            sinks.push(Arc::new(JsonLines::new(file)));
+        }
+        let mut session = Self { options, platform, faults: Faults::default(), recorded, sinks, cancel };
+        let steps = if session.options.rollback { rollback::steps(&session)? } else { promotion::steps(&session)? };
+        session.faults = Faults::new(&session.options, &steps)?;
+        Ok(session)
+    }
+
+    /// The context for `environment`, which ends when the program is asked to.
+    pub fn context(&self, environment: &EnvironmentName) -> Context {
+        Context::new(environment.clone()).with_cancellation(self.cancel.clone())
+    }
+
+    /// A runner whose events go everywhere, to `more`, and to the faults that were asked for.
+    pub fn runner(&self, more: impl IntoIterator<Item = Arc<dyn EventSink>>) -> Runner {
+        let sinks = self.sinks.iter().cloned().chain(more).chain([self.faults.hook()]);
+        Runner::new(Arc::clone(&self.platform.store)).events(Arc::new(FanOut::new(sinks)))
+    }
+
+    /// What `environment` has of its own.
+    pub fn target(&self, environment: &EnvironmentName, migrations: &Path) -> Result<Target> {
+        Target::open(&self.platform.layout, &self.options, environment, migrations)
+    }
+
+    /// Where the site answers, and whether the new backend misbehaves.
+    pub fn run_values(&self, environment: &EnvironmentName) -> (String, bool) {
+        let site = site_server::address(&self.platform.layout, environment).unwrap_or_default();
+        (site, self.options.misbehave)
+    }
+
+    /// Asks for the approval that the plan needs, if a person sits at the terminal.
+    pub async fn ask(&self, cx: &Context, target: &Target, plan: &Plan) -> Result<()> {
+        match &target.ask_first {
+            Some(approver) if cx.environment().as_str() == "production" => {
+                approver.ask(cx, super::pipeline::APPROVAL, plan).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the report of everything that ran, and answers with where it is.
+    pub fn report(&self) -> Result<std::path::PathBuf> {
+        let path = self.options.report.clone().unwrap_or_else(|| self.platform.layout.at("report.html"));
+        std::fs::write(&path, html::render(&self.runs())).map_err(|error| Error::io("ship.report", &path, error))?;
+        Ok(path)
+    }
+
+    /// What became of each run.
+    pub fn runs(&self) -> Vec<RunReport> {
+        RunReport::all_from_events(&self.recorded.events())
+    }
+}

@@ -1,0 +1,260 @@
+//! Somebody who runs `ship` in a folder of their own, and looks at what answers.
+
+use std::{
+    fmt,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+/// One call of `ship`.
+pub struct Run {
+    pub output: String,
+    /// None for a process that was killed.
+    pub code: Option<i32>,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<&str> = self.output.lines().collect();
+        let from = lines.len().saturating_sub(60);
+        write!(f, "exit {:?}\n{}", self.code, lines[from..].join("\n"))
+    }
+}
+
+/// The traffic during a run, as it was printed.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub total: u64,
+    pub candidate: u64,
+    pub failed: u64,
+    pub failed_stable: u64,
+    pub failed_after_abort: u64,
+}
+
+impl Run {
+    pub fn ends_with(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{self}");
+    }
+
+    pub fn last_lines(&self, number: usize) -> String {
+        let lines: Vec<&str> = self.output.lines().collect();
+        lines[lines.len().saturating_sub(number)..].join("\n")
+    }
+
+    /// `216 requests, 196 to stable, 20 to candidate; 10 failed: 0 from stable, 10 from candidate, 0 after the abort`.
+    pub fn totals(&self, environment: &str) -> Totals {
+        let lines: Vec<&str> = self.output.lines().collect();
+        let of_this =
+            |pair: &&[&str]| pair[0].starts_with(&format!("{environment:12}")) && pair[1].contains(" requests, ");
+        let pair = lines.windows(2).find(of_this).unwrap_or_else(|| panic!("no totals of {environment}: {self}"));
+        let line = pair[1];
+        let number = |after: &str| {
+            let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || ",;:".contains(c)).collect();
+            let text = words.join(" ");
+            let before = text.split(after).next().filter(|before| before.len() < text.len())?;
+            before.split_whitespace().last()?.parse().ok()
+        };
+        Totals {
+            total: number(" requests").unwrap_or_default(),
+            candidate: number(" to candidate").unwrap_or_default(),
+            failed: number(" failed").unwrap_or_default(),
+            failed_stable: number(" from stable").unwrap_or_default(),
+            failed_after_abort: number(" after the abort").unwrap_or_default(),
+        }
+    }
+
+    /// What to write as an answer, and where: `write {…} to `path` and continue the run`.
+    pub fn how_to_answer(&self) -> (String, String) {
+        let from = self.output.rfind(r#"{"answer""#).unwrap_or_else(|| panic!("no answer is shown: {self}"));
+        let (answer, rest) = self.output[from..].split_once("} to `").unwrap();
+        (format!("{answer}}}"), rest.split('`').next().unwrap().to_owned())
+    }
+
+    pub fn failed_requests(&self, environment: &str) -> u64 {
+        self.totals(environment).failed
+    }
+}
+
+/// A user and their folder. Everything ends with it, also after a failed test.
+pub struct User {
+    dir: PathBuf,
+    program: PathBuf,
+    ended: std::cell::Cell<bool>,
+}
+
+impl User {
+    pub fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ship-{name}-{}", std::process::id()));
+        _ = std::fs::remove_dir_all(&dir);
+        let tests = std::env::current_exe().unwrap();
+        let program = tests.ancestors().nth(2).unwrap().join("examples/ship");
+        assert!(program.is_file(), "run `cargo build --example ship` first: no {}", program.display());
+        Self { dir, program, ended: std::cell::Cell::new(false) }
+    }
+
+    pub fn ship(&self, arguments: &[&str]) -> Run {
+        let mut command = Command::new(&self.program);
+        command.arg("--dir").arg(self.dir.join("ship")).args(arguments).stdin(Stdio::null());
+        let output = command.env("NO_COLOR", "1").output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        Run { output: text, code: output.status.code() }
+    }
+
+    pub fn path(&self, path: &str) -> String {
+        self.dir.join("ship").join(path).display().to_string()
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.dir.join("ship").join(path).exists()
+    }
+
+    /// A copy of the sample that calls itself `version`.
+    fn release(&self, name: &str, version: &str) -> String {
+        let copy = self.dir.join(name);
+        copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("ecolaura"), &copy);
+        std::fs::write(copy.join("VERSION"), format!("{version}\n")).unwrap();
+        copy.display().to_string()
+    }
+
+    /// A second release with one more migration, which those after it have too.
+    pub fn second_release(&self) -> String {
+        self.later_release("second", "1.1.0")
+    }
+
+    pub fn later_release(&self, name: &str, version: &str) -> String {
+        let copy = self.release(name, version);
+        let migrations = Path::new(&copy).join("migrations");
+        std::fs::write(migrations.join("0004_pots.up.sql"), "CREATE TABLE pots (id INTEGER PRIMARY KEY);\n").unwrap();
+        std::fs::write(migrations.join("0004_pots.down.sql"), "DROP TABLE pots;\n").unwrap();
+        copy
+    }
+
+    /// The names of the steps of `environment`, as `ship` itself lists them.
+    pub fn steps(&self, environment: &str) -> Vec<String> {
+        let run = self.ship(&["--fail", "nope"]);
+        run.output
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix(environment)?.strip_prefix('/')?.to_owned()))
+            .collect()
+    }
+
+    fn newest_release(&self, environment: &str) -> Value {
+        let folder = self.dir.join(format!("ship/records/environments/{environment}/releases"));
+        let mut records: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        records.sort();
+        serde_json::from_slice(&std::fs::read(records.last().unwrap()).unwrap()).unwrap()
+    }
+
+    /// The digest of the backend's image that `environment` has.
+    pub fn image(&self, environment: &str) -> String {
+        self.newest_release(environment)["images"]["backend"]["digest"].as_str().unwrap().to_owned()
+    }
+
+    pub fn token(&self, environment: &str) -> String {
+        std::fs::read_to_string(self.dir.join(format!("ship/{environment}/secrets/api-token"))).unwrap()
+    }
+
+    /// Where a service answers, from the site's own configuration.
+    fn address(&self, environment: &str, key: &str) -> String {
+        let config = get(&self.site_address(environment), "/config.json");
+        let config: Value = serde_json::from_str(&config).unwrap_or_else(|error| panic!("{error}: {config}"));
+        config[key].as_str().unwrap().trim_start_matches("http://").to_owned()
+    }
+
+    fn site_address(&self, environment: &str) -> String {
+        let sites: Value = serde_json::from_slice(&std::fs::read(self.path("sites.json")).unwrap()).unwrap();
+        sites["sites"][environment].as_str().unwrap().to_owned()
+    }
+
+    pub fn site(&self, environment: &str) -> String {
+        get(&self.site_address(environment), "/")
+    }
+
+    /// The version that the backend of `environment` tells.
+    pub fn version(&self, environment: &str) -> String {
+        self.version_of(environment, "api")
+    }
+
+    pub fn version_of(&self, environment: &str, key: &str) -> String {
+        let answer = get(&self.address(environment, key), "/version");
+        let value: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        value["version"].as_str().unwrap().to_owned()
+    }
+
+    /// The version of the database's schema, as the backend sees it.
+    pub fn schema(&self, environment: &str) -> i64 {
+        let answer = get(&self.address(environment, "api"), "/readyz");
+        serde_json::from_str::<Value>(&answer).unwrap()["schema"].as_i64().unwrap()
+    }
+
+    /// The ids of the processes of the services.
+    pub fn processes(&self) -> Vec<u32> {
+        self.all_processes(|line| line.contains("ecolaura-backend") || line.contains("ecolaura-notifications"))
+    }
+
+    fn all_processes(&self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+        let dir = self.dir.display().to_string();
+        let mut found: Vec<u32> = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| {
+                let id = entry.file_name().to_str()?.parse().ok()?;
+                let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+                let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+                let environment = String::from_utf8_lossy(&read("environ")).into_owned();
+                (line.contains(&dir) || environment.contains(&dir)).then_some((id, line))
+            })
+            .filter(|(_, line)| wanted(line))
+            .map(|(id, _)| id)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Ends everything, and sees that nothing is left.
+    pub fn down(&self) {
+        self.ship(&["--down"]).ends_with(0);
+        self.ended.set(true);
+        let left = self.all_processes(|_| true);
+        assert!(left.is_empty(), "still there: {left:?}");
+        self.ship(&["--down"]).ends_with(0);
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if !self.ended.get() {
+            self.ship(&["--down"]);
+        }
+        if std::thread::panicking() {
+            eprintln!("what was made is in {}", self.dir.display());
+        } else {
+            _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "target" => {}
+            true => copy_folder(&from, &to),
+            false => _ = std::fs::copy(&from, &to).unwrap(),
+        }
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned()).unwrap_or_default()
+}
