@@ -132,42 +132,59 @@ async fn a_page_that_was_taken_away_is_gone_while_its_assets_stay() {
 }
 
 /// Browsers load the page at any moment and its assets some releases later, while releases are published and taken
-/// back. `turn` counts the switches; a page is held for up to two of them, and five releases are kept.
+/// back; five releases are kept. Nothing is published while somebody holds a page of three switches ago or more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_browser_misses_an_asset_over_publishes_and_switches() {
     let dir = tempfile::tempdir().unwrap();
     release(dir.path(), 0).await;
     let server = server(dir.path()).await;
-    let (turn, over) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
-    let browsers: Vec<_> = (0..4)
-        .map(|hold| {
-            let (browser, turn, over) = (Browser::new(&server), Arc::clone(&turn), Arc::clone(&over));
-            tokio::spawn(browse(browser, hold % 3, turn, over))
-        })
-        .collect();
+    let clock = Arc::new(Turns::default());
+    let browsers: Vec<_> =
+        (0..4).map(|number| tokio::spawn(browse(Browser::new(&server), number, Arc::clone(&clock)))).collect();
     for number in 1..=20 {
+        clock.wait_for(&browsers).await;
         release(dir.path(), number).await;
-        turn.fetch_add(1, Ordering::SeqCst);
+        clock.turn.fetch_add(1, Ordering::SeqCst);
         if number % 4 == 0 {
             switch_back(&cx(), &cdn(dir.path()), None).await.unwrap();
-            turn.fetch_add(1, Ordering::SeqCst);
+            clock.turn.fetch_add(1, Ordering::SeqCst);
         }
     }
-    over.store(true, Ordering::SeqCst);
+    clock.over.store(true, Ordering::SeqCst);
     for browser in browsers {
         assert!(browser.await.unwrap() > 0);
     }
     server.stop().await;
 }
 
-/// Holds each page for `hold` turns, then loads what it names. Answers how many pages it has seen whole.
-async fn browse(browser: Browser, hold: u32, turn: Arc<AtomicU32>, over: Arc<AtomicBool>) -> u32 {
-    let mut pages = 0;
-    while !over.load(Ordering::SeqCst) {
-        let since = turn.load(Ordering::SeqCst);
+/// Counts the switches of the site, and knows since which one each browser holds its page.
+#[derive(Default)]
+struct Turns {
+    turn: AtomicU32,
+    over: AtomicBool,
+    held: [AtomicU32; 4],
+}
+
+impl Turns {
+    /// One that ended has failed; the test says so at its end.
+    async fn wait_for(&self, browsers: &[tokio::task::JoinHandle<u32>]) {
+        let turn = self.turn.load(Ordering::SeqCst);
+        let late = |since: &AtomicU32| since.load(Ordering::SeqCst) + 3 <= turn;
+        while self.held.iter().any(late) && !browsers.iter().any(tokio::task::JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Holds each page for up to two turns, then loads what it names. Answers how many pages it has seen whole.
+async fn browse(browser: Browser, number: usize, clock: Arc<Turns>) -> u32 {
+    let (mut pages, hold) = (0, u32::try_from(number % 3).unwrap());
+    while !clock.over.load(Ordering::SeqCst) {
+        let since = clock.turn.load(Ordering::SeqCst);
+        clock.held[number].store(since, Ordering::SeqCst);
         let page = browser.get("").await;
         assert_eq!(page.status(), StatusCode::OK);
-        while turn.load(Ordering::SeqCst) < since + hold && !over.load(Ordering::SeqCst) {
+        while clock.turn.load(Ordering::SeqCst) < since + hold && !clock.over.load(Ordering::SeqCst) {
             tokio::task::yield_now().await;
         }
         for asset in page.body().split(' ') {
