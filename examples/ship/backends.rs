@@ -56,7 +56,8 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Opens everything below the folder of `layout`. Changes nothing there yet.
+    /// Opens everything below the folder of `layout`. Makes the empty folders of the records and the cluster there, and
+    /// changes nothing else.
     pub fn open(layout: &Layout, options: &Options) -> Result<Self> {
         let registry: Arc<dyn Registry> = Arc::new(LayoutRegistry::new(layout.at("registry"), "registry".parse()?));
         let processes = ProcessCluster::with_agent(layout.at("cluster"), Arc::clone(&registry), "cluster".parse()?)?
