@@ -6,6 +6,7 @@ mod cdn;
 mod cluster;
 mod flags;
 mod image_builder;
+mod leftovers;
 mod metrics;
 mod migrator;
 mod registry;
@@ -13,6 +14,6 @@ mod scanner;
 mod secrets;
 
 pub use self::{
-    approver::*, cdn::*, cluster::*, flags::*, image_builder::*, metrics::*, migrator::*, registry::*, scanner::*,
-    secrets::*,
+    approver::*, cdn::*, cluster::*, flags::*, image_builder::*, leftovers::*, metrics::*, migrator::*, registry::*,
+    scanner::*, secrets::*,
 };

@@ -154,6 +154,11 @@ impl Context {
         self.shared(|shared| shared.plan = Some(plan))
     }
 
+    /// The same under another fencing token, for callers that lock an environment by themselves. In a run it is set.
+    pub fn with_epoch(self, epoch: u64) -> Self {
+        self.shared(|shared| shared.epoch = epoch)
+    }
+
     pub(crate) fn with_run(self, run: &str, epoch: u64) -> Self {
         self.shared(|shared| {
             shared.run = Arc::from(run);
@@ -180,7 +185,7 @@ impl Context {
         &self.shared.run
     }
 
-    /// The fencing token of the environment's lock; 0 outside a run.
+    /// The fencing token of the environment's lock; 0 outside a run. See [`crate::fence`].
     pub fn epoch(&self) -> u64 {
         self.shared.epoch
     }

@@ -53,6 +53,8 @@ pub enum ErrorKind {
     StalePlan,
     /// A person or a window must come first; nothing is wrong, and the run can go on later.
     Waiting,
+    /// A newer deployer works on the environment; whoever gets this has lost its lock and must stop.
+    Fenced,
     /// A bug, here or in a step: a panic, a broken promise.
     Internal,
 }
@@ -79,6 +81,7 @@ impl fmt::Display for ErrorKind {
             Self::CommandFailed => "command failed",
             Self::StalePlan => "plan is stale",
             Self::Waiting => "waiting",
+            Self::Fenced => "fenced off",
             Self::Internal => "internal error",
         })
     }

@@ -23,10 +23,13 @@ mod cluster;
 mod context;
 mod error;
 pub mod event;
+pub mod fence;
 mod gate;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod lock;
 mod migration;
+pub mod nonce;
 pub mod pipeline;
 pub mod plan;
 pub mod redact;

@@ -3,6 +3,7 @@
 
 mod erased;
 mod handle;
+mod landing;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,12 +13,15 @@ use std::{
 
 pub(crate) use self::erased::{ErasedPlan, ErasedStep, Output};
 pub(crate) use self::handle::Outputs;
-pub use self::handle::{Constant, Derived, Handle, Source, constant, derive};
+pub use self::{
+    handle::{Constant, Derived, Handle, Source, constant, derive},
+    landing::Landing,
+};
 use crate::{
     Error,
     run::RetryPolicy,
     step::{ErasedUndoer, Step, UndoData, UndoKey, Undoer, erase_undoer},
-    vocabulary::{EnvironmentName, Name},
+    vocabulary::{EnvironmentName, Name, ReleaseSequence},
 };
 
 /// The group that a step belongs to unless it says otherwise. When it fails, everything done in the run is undone.
@@ -64,6 +68,7 @@ pub struct Pipeline {
     pub(crate) nodes: Vec<Node>,
     pub(crate) undoers: BTreeMap<UndoKey, Arc<dyn ErasedUndoer>>,
     pub(crate) problems: Vec<Error>,
+    pub(crate) landing: Landing,
     names: HashSet<String>,
 }
 
@@ -89,8 +94,19 @@ impl Pipeline {
             nodes: Vec::new(),
             undoers: BTreeMap::new(),
             problems: Vec::new(),
+            landing: Landing::Unnumbered,
             names: HashSet::new(),
         }
+    }
+
+    /// Says that this brings release `sequence`: the run is refused if a newer one is live by then.
+    pub fn brings(&mut self, sequence: ReleaseSequence) {
+        self.landing = Landing::Forward(sequence);
+    }
+
+    /// Says that this goes back to release `sequence`, over newer ones.
+    pub fn back_to(&mut self, sequence: ReleaseSequence) {
+        self.landing = Landing::Back(sequence);
     }
 
     /// Adds `step`, reading `input`. A duplicate name and a handle of another pipeline are problems of the plan.

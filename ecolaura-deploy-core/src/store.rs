@@ -40,6 +40,24 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     /// The keys that begin with `prefix` and `/`, sorted. Reads only.
     async fn list(&self, prefix: &str) -> Result<Vec<String>>;
 
+    /// The keys that begin with `prefix` and `/` and come after `after`, sorted. Reads only.
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<String>> {
+        let mut keys = self.list(prefix).await?;
+        keys.retain(|key| key.as_str() > after);
+        Ok(keys)
+    }
+
+    /// The names right below `prefix`, sorted: those of objects, and what the keys of further ones go on with up to the
+    /// next `/`. Reads only.
+    async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let keys = self.list(prefix).await?;
+        let below =
+            |key: &String| Some(key.strip_prefix(prefix)?.trim_start_matches('/').split('/').next()?.to_owned());
+        let mut names: Vec<String> = keys.iter().filter_map(below).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Removes the object; none is success. Only for pruning whole old runs.
     async fn remove(&self, key: &str) -> Result<()>;
 }

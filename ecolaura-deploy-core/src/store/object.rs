@@ -96,6 +96,32 @@ impl RunStore for ObjectRunStore {
         Ok(keys)
     }
 
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<String>> {
+        let objects = self.store.list_with_offset(Some(&path::Path::from(prefix)), &path::Path::from(after));
+        let mut keys: Vec<String> = objects
+            .map_ok(|object| object.location.to_string())
+            .try_collect()
+            .await
+            .map_err(|error| self.error("store.list", prefix, error))?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let found = self
+            .store
+            .list_with_delimiter(Some(&path::Path::from(prefix)))
+            .await
+            .map_err(|error| self.error("store.list", prefix, error))?;
+        let objects = found.objects.into_iter().map(|object| object.location);
+        let mut names: Vec<String> = objects
+            .chain(found.common_prefixes)
+            .filter_map(|path| path.parts().next_back().map(|name| name.as_ref().to_owned()))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     async fn remove(&self, key: &str) -> Result<()> {
         match self.store.delete(&path::Path::from(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -120,6 +146,11 @@ mod tests {
         store.remove("a/b/1").await.unwrap();
         store.remove("a/b/1").await.unwrap();
         assert_eq!(store.list("a").await.unwrap(), ["a/b/2"]);
+        assert_eq!(store.create("a/c/d/1", body()).await.unwrap(), Created::Yes);
+        assert_eq!(store.list_after("a", "a/b/2").await.unwrap(), ["a/c/d/1"]);
+        assert_eq!(store.names("a").await.unwrap(), ["b", "c"]);
+        assert_eq!(store.names("a/b").await.unwrap(), ["2"]);
+        assert_eq!(store.names("z").await.unwrap(), [""; 0]);
     }
 
     #[tokio::test]

@@ -1,0 +1,13 @@
+//! One deployer for each environment: a lock of numbered epochs in the run store.
+//!
+//! `environments/ENV/epochs/N/held` is created create-only; who creates it holds the environment, and `N` is the
+//! fencing token that every effect carries. `…/N/beat-M` says that the holder lives, `…/N/released` that it is done.
+//! Nobody deletes another's lock: taking over is creating `N+1`, which exactly one contender can.
+//!
+//! A holder may be taken over when it is proven gone (the same boot of the same machine and process namespace, and no
+//! such process), or when no new beat was seen for its whole term, measured by the observer's own monotonic clock; no
+//! wall clock is compared.
+
+mod holder;
+
+pub use self::holder::Holder;
