@@ -4,12 +4,18 @@
 //! before), `body`, and last `checksum`, the SHA-256 over everything before its comma. Keys:
 //! `environments/ENV/runs/RUN/SEQ`, `environments/ENV/releases/SEQUENCE`, `evidence/KIND/FINGERPRINT`.
 
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::RunStore;
 use crate::{
     Error, ErrorKind, ErrorRecord, Result,
+    lock::Holder,
+    pipeline::Landing,
+    plan::PlanSummary,
     run::RunResult,
     step::{EffectClass, UndoRecord},
     vocabulary::{Digest, EnvironmentName, Name, Release},
@@ -29,16 +35,35 @@ pub enum RecordBody {
         pipeline: Name,
         /// The environment.
         environment: EnvironmentName,
-        /// The plan that runs.
-        plan: Digest,
-        /// The digest over step names, kinds, groups and needs: another graph is another pipeline.
-        graph: Digest,
-        /// The steps, in order.
-        steps: Vec<String>,
+        /// The plan that runs, whole: whoever goes on may do no more than it announced.
+        plan: PlanSummary,
+        /// The outputs that were known from the start, of the steps that the plan passes over.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        known: BTreeMap<String, serde_json::Value>,
+        /// Which release it brings.
+        #[serde(default)]
+        landing: Landing,
         /// The version of this library.
         library: String,
         /// The fencing token.
         epoch: u64,
+    },
+    /// Another process goes on with the run, from here on under its own token. Whoever wrote the records before can
+    /// write no more.
+    Resumed {
+        /// The new fencing token.
+        epoch: u64,
+        /// Who goes on.
+        by: Holder,
+        /// Whether everything is undone from here on.
+        undo: bool,
+    },
+    /// The lock of the environment was taken over before this run began. It never will.
+    Abandoned {
+        /// The fencing token of whoever took over.
+        epoch: u64,
+        /// Who took over.
+        by: Holder,
     },
     /// An effect is about to happen. What undoes it is known from here on.
     Intent {
@@ -50,6 +75,9 @@ pub enum RecordBody {
         effect: EffectClass,
         /// The digest over the real inputs.
         inputs: Digest,
+        /// The digest over what it reads beyond them, such as files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Digest>,
         /// What undoes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<UndoRecord>,
@@ -81,6 +109,9 @@ pub enum RecordBody {
         attempt: u32,
         /// Why, and what is known of the effect, earlier attempts included.
         error: ErrorRecord,
+        /// Whether another attempt follows.
+        #[serde(default)]
+        again: bool,
         /// What undoes it, if it may have had an effect.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<UndoRecord>,
@@ -112,7 +143,7 @@ pub enum RecordBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<ErrorRecord>,
     },
-    /// The last record.
+    /// The last record, unless a suspended run is resumed.
     RunFinished {
         /// How it ended.
         result: RunResult,
@@ -189,13 +220,32 @@ pub(crate) fn run_prefix(environment: &EnvironmentName, run: &str) -> String {
     format!("environments/{environment}/runs/{run}")
 }
 
-/// All records of a run, in order, checked for damage, gaps and foreign insertions.
+/// How many records are read at the same time.
+const READERS: usize = 16;
+
+/// All records of a run, in order, checked for damage, gaps and foreign insertions. Fails with [`ErrorKind::Corrupt`]
+/// naming the record and its bytes, and how many before it are whole; with [`ErrorKind::Unsupported`] naming both
+/// versions for a newer form.
 pub async fn read_run(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<Vec<Record>> {
+    read_chain(store, environment, run).await.map(|(records, _)| records)
+}
+
+/// The same, with the checksum of the last one.
+pub(crate) async fn read_chain(
+    store: &dyn RunStore,
+    environment: &EnvironmentName,
+    run: &str,
+) -> Result<(Vec<Record>, Option<Digest>)> {
+    let keys = store.list(&run_prefix(environment, run)).await?;
+    let mut lines = stream::iter(keys)
+        .map(|key| async move { store.get(&key).await.map(|line| (key, line)) })
+        .buffered(READERS);
     let mut records: Vec<Record> = Vec::new();
     let mut prev = None;
-    for key in store.list(&run_prefix(environment, run)).await? {
-        let Some(line) = store.get(&key).await? else { continue };
-        let (record, checksum) = Record::open(&key, &line)?;
+    while let Some((key, line)) = lines.try_next().await? {
+        let Some(line) = line else { continue };
+        let whole = |error: Error| error.with("whole before it", format!("{} records", records.len()));
+        let (record, checksum) = Record::open(&key, &line).map_err(whole)?;
         let expected = records.len() as u64;
         if record.seq != expected || record.prev != prev || record.run != run {
             let message =
@@ -206,7 +256,7 @@ pub async fn read_run(store: &dyn RunStore, environment: &EnvironmentName, run: 
         prev = Some(checksum);
         records.push(record);
     }
-    Ok(records)
+    Ok((records, prev))
 }
 
 /// The releases that an environment had.
