@@ -163,7 +163,9 @@ impl<S: Step, I: Source<Value = S::Input>> ErasedStep for Erased<S, I> {
     fn read(&self, json: &serde_json::Value) -> Result<Output> {
         let value: S::Output = serde_json::from_value(json.clone()).map_err(|error| {
             let message = format!("the recorded output of a `{}` cannot be read", self.step.kind());
-            Error::new(ErrorKind::Corrupt, "run.resume", message).with_source(error).advice("use the program that wrote it")
+            Error::new(ErrorKind::Corrupt, "run.resume", message)
+                .with_source(error)
+                .advice("use the program that wrote it")
         })?;
         Ok(Output { value: Arc::new(value), json: json.clone() })
     }

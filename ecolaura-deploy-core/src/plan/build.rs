@@ -1,6 +1,11 @@
 //! From a pipeline to a plan: every step in order, all problems at once.
 
-use std::{collections::{BTreeMap, BTreeSet}, fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use futures_util::FutureExt;
 

@@ -157,6 +157,7 @@ impl Live {
 fn passing(kind: &EventKind, run: &RunReport) -> bool {
     match kind {
         EventKind::StepStarted | EventKind::Status { .. } | EventKind::UndoStarted | EventKind::RunStarted => true,
+        EventKind::StepFinished { outcome: StepOutcome::Kept, .. } => true,
         EventKind::StepFinished { outcome: StepOutcome::Unchanged, .. } => {
             run.plan.as_ref().is_some_and(PlanSummary::is_noop)
         }

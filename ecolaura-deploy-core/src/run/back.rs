@@ -42,11 +42,8 @@ impl Shared {
         let effects = history.effects();
         for step in &self.plan.summary.steps {
             let has_effect = effects.iter().any(|remaining| remaining.step == step.name);
-            let outcome = if has_effect {
-                StepOutcome::Kept
-            } else {
-                StepOutcome::Skipped { because: cause.to_owned() }
-            };
+            let outcome =
+                if has_effect { StepOutcome::Kept } else { StepOutcome::Skipped { because: cause.to_owned() } };
             self.emitter.emit(Some(&step.name), EventKind::StepFinished { outcome, took: Duration::ZERO });
         }
     }

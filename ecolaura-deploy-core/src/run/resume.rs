@@ -60,13 +60,7 @@ impl Shared {
     }
 
     /// Where it begins, and whether what needs it has to be done again too.
-    async fn start_of(
-        &self,
-        index: usize,
-        node: &Node,
-        history: &History,
-        above: bool,
-    ) -> Result<(Start, bool)> {
+    async fn start_of(&self, index: usize, node: &Node, history: &History, above: bool) -> Result<(Start, bool)> {
         if self.plan.summary.steps[index].skipped {
             return Ok((Start::Fresh, false));
         }
@@ -75,9 +69,7 @@ impl Shared {
                 error.effect = Effect::None;
                 (Start::Failed { error, undo: None, at }, false)
             }
-            _ if history.is_undone(&node.name) => {
-                (Start::Gone { because: "its group was undone".to_owned() }, false)
-            }
+            _ if history.is_undone(&node.name) => (Start::Gone { because: "its group was undone".to_owned() }, false),
             Next::Run { attempt: 1, left: None, .. } => (Start::Fresh, false),
             Next::Run { attempt, left, undo, at } => {
                 (Start::From(Begin { attempts: attempt - 1, left, undo, ask: false, at }), false)

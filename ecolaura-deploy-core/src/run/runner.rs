@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    RunResult,
-    dispatcher::Policy,
-    evidence::Evidence,
-    unit::Shared,
-};
+use super::{RunResult, dispatcher::Policy, evidence::Evidence, unit::Shared};
 use crate::{
     Context, Error, Result,
     clock::{Clock, SystemClock},

@@ -67,12 +67,21 @@ pub(super) struct Begin {
 /// How a step ended. `undo` is what is known to undo it, `at` the place of the record that says so.
 #[derive(Debug)]
 pub(super) enum End {
-    Done { undo: Option<UndoRecord>, at: u64 },
+    Done {
+        undo: Option<UndoRecord>,
+        at: u64,
+    },
     Unchanged,
     NotBegun,
-    Failed { error: Error, undo: Option<UndoRecord>, at: u64 },
+    Failed {
+        error: Error,
+        undo: Option<UndoRecord>,
+        at: u64,
+    },
     /// It was stopped, and whoever goes on with the run tries again.
-    Interrupted { error: Error },
+    Interrupted {
+        error: Error,
+    },
 }
 
 /// What an attempt came to.

@@ -237,9 +237,8 @@ pub(crate) async fn read_chain(
     run: &str,
 ) -> Result<(Vec<Record>, Option<Digest>)> {
     let keys = store.list(&run_prefix(environment, run)).await?;
-    let mut lines = stream::iter(keys)
-        .map(|key| async move { store.get(&key).await.map(|line| (key, line)) })
-        .buffered(READERS);
+    let mut lines =
+        stream::iter(keys).map(|key| async move { store.get(&key).await.map(|line| (key, line)) }).buffered(READERS);
     let mut records: Vec<Record> = Vec::new();
     let mut prev = None;
     while let Some((key, line)) = lines.try_next().await? {

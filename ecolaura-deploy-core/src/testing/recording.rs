@@ -148,9 +148,10 @@ impl Life {
         let next = match (*self, kind) {
             (Self::Waiting, EventKind::StepStarted) => Self::Running,
             // What another process did, or may have done, can be undone here.
-            (Self::Waiting, EventKind::StepFinished { outcome: StepOutcome::Kept | StepOutcome::Failed { .. }, .. }) => {
-                Self::Over
-            }
+            (
+                Self::Waiting,
+                EventKind::StepFinished { outcome: StepOutcome::Kept | StepOutcome::Failed { .. }, .. },
+            ) => Self::Over,
             (Self::Waiting, EventKind::StepFinished { .. }) => Self::NeverRan,
             (Self::Running, EventKind::StepFinished { outcome, .. })
                 if !matches!(outcome, StepOutcome::Skipped { .. }) =>
