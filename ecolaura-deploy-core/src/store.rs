@@ -3,6 +3,7 @@
 mod journal;
 mod object;
 mod record;
+mod seal;
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::RunStore;
+use super::{RunStore, seal};
 use crate::{
     Error, ErrorKind, ErrorRecord, Result,
     lock::Holder,
@@ -170,49 +170,16 @@ pub struct Record {
     pub body: RecordBody,
 }
 
-const CHECKSUM: &str = ",\"checksum\":\"";
-
 impl Record {
     /// The line that is stored, and its checksum.
     pub(crate) fn seal(&self) -> Result<(Vec<u8>, Digest)> {
-        let mut line = Vec::with_capacity(768);
-        serde_json::to_writer(&mut line, self)
-            .map_err(|error| Error::internal("store.record", "a record cannot be written").with_source(error))?;
-        line.pop();
-        let checksum = Digest::of(&line);
-        line.extend_from_slice(CHECKSUM.as_bytes());
-        line.extend_from_slice(checksum.to_string().as_bytes());
-        line.extend_from_slice(b"\"}\n");
-        Ok((line, checksum))
+        seal::seal(self)
     }
 
     /// Reads and checks a stored line. Fails with [`ErrorKind::Corrupt`] naming key and bytes, and with
     /// [`ErrorKind::Unsupported`] naming both versions when it is of a newer form.
     pub fn open(key: &str, line: &[u8]) -> Result<(Self, Digest)> {
-        let corrupt = |what: String| {
-            Error::new(ErrorKind::Corrupt, "store.read", format!("record `{key}`, bytes 0..{}: {what}", line.len()))
-                .advice("restore the file from a copy; nothing was changed")
-        };
-        let text = std::str::from_utf8(line).map_err(|error| corrupt(format!("not UTF-8: {error}")))?;
-        let found: Option<u32> = serde_json::from_str::<serde_json::Value>(text)
-            .ok()
-            .and_then(|value| value["schema"].as_u64()?.try_into().ok());
-        if let Some(found) = found.filter(|found| *found > SCHEMA) {
-            let message = format!("record `{key}` has schema {found}, this program knows {SCHEMA}");
-            return Err(Error::new(ErrorKind::Unsupported, "store.read", message).advice("use a newer program"));
-        }
-        let (body, tail) = text.rsplit_once(CHECKSUM).ok_or_else(|| corrupt("it ends before its checksum".into()))?;
-        let stored: Digest = tail
-            .strip_suffix("\"}\n")
-            .and_then(|digest| digest.parse().ok())
-            .ok_or_else(|| corrupt("its checksum is damaged".into()))?;
-        let actual = Digest::of(body);
-        if stored != actual {
-            return Err(corrupt(format!("its checksum says {stored}, its content {actual}")));
-        }
-        let record = serde_json::from_str(&format!("{body}}}"))
-            .map_err(|error| corrupt(format!("it is whole but cannot be read: {error}")))?;
-        Ok((record, stored))
+        seal::open(key, line, SCHEMA)
     }
 }
 
