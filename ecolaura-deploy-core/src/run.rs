@@ -18,6 +18,7 @@ mod resume;
 mod retry;
 mod runner;
 mod same;
+mod signals;
 mod undo;
 mod unit;
 
@@ -27,6 +28,7 @@ pub(crate) use self::unit::panic_text;
 pub use self::{
     retry::RetryPolicy,
     runner::{Finished, OnCancel, Runner},
+    signals::stop_on_signals,
 };
 use crate::vocabulary::Name;
 

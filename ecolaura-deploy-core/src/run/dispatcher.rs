@@ -1,7 +1,7 @@
 //! Decides what starts, what stops and what is undone. One task owns this state.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -14,7 +14,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RunResult,
     groups::{Groups, RELEASE, Stop},
     history::waits,
     resume::Start,
@@ -116,6 +115,7 @@ impl Dispatcher {
 
     /// Takes over where earlier processes of the run left each step.
     pub(super) fn go_on(&mut self, starts: Vec<Start>) {
+        self.wait_for_gates(&starts);
         let (mut failed, mut gone) = (Vec::new(), Vec::new());
         for (index, start) in starts.into_iter().enumerate() {
             match start {
@@ -152,6 +152,28 @@ impl Dispatcher {
             self.note_effect(index, begin.left.unwrap_or(Effect::None), begin.undo, begin.at);
         }
         self.undo_what_is_quiet();
+    }
+
+    /// What is not done yet and is behind a gate that is asked again waits for it, also where all between them is done.
+    fn wait_for_gates(&mut self, starts: &[Start]) {
+        let shared = Arc::clone(&self.shared);
+        let mut behind: Vec<BTreeSet<usize>> = Vec::with_capacity(starts.len());
+        for (index, start) in starts.iter().enumerate() {
+            let node = shared.node(index);
+            let mut gates: BTreeSet<usize> = node.needs.iter().flat_map(|need| behind[*need].clone()).collect();
+            if !start.is_kept() {
+                for gate in std::mem::take(&mut gates).into_iter().filter(|gate| !node.needs.contains(gate)) {
+                    self.dependents[gate].push(index);
+                    if let State::Waiting { missing } = &mut self.states[index] {
+                        *missing += 1;
+                    }
+                }
+                if matches!(start, Start::From(_)) && node.step.asks_again() {
+                    gates.insert(index);
+                }
+            }
+            behind.push(gates);
+        }
     }
 
     /// Runs to the end, or until a cancel, the deadline, or the loss of the lock.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
@@ -17,13 +18,12 @@ use super::{
 };
 use crate::{
     Context, Error, ErrorKind, Result,
-    clock::Clock,
     context::{Emit, instant_in},
     event::EventKind,
     lock::{self, Epoch},
     pipeline::{Landing, Outputs, Pipeline, RELEASE},
     plan::{self, Plan, PlanProblems},
-    store::{EnvironmentState, Journal, OpenRun, RecordBody, read_chain},
+    store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain},
 };
 
 /// Which way to go on with an open run.
@@ -46,9 +46,10 @@ struct Of<'a> {
 impl Runner {
     /// Runs `plan`, as the only deployer of its environment.
     ///
-    /// The lock of the environment comes first, by the [`LockPolicy`](crate::lock::LockPolicy). A run that a process
-    /// left open, which is gone or past its term, is undone before anything else: no environment ever has to be mended
-    /// by hand before the next deploy. Use [`Runner::recover`] before planning to finish it instead.
+    /// The lock of the environment comes first, by the [`LockPolicy`](crate::lock::LockPolicy). No environment ever has
+    /// to be mended by hand before the next deploy: a run that was left open by a process which is gone, or that waits,
+    /// is gone on with in place of `plan` if it is of this very pipeline and its inputs, as [`Runner::resume`] does;
+    /// any other one is undone before anything else.
     ///
     /// Fails with [`ErrorKind::Conflict`] naming who holds the environment, or the newer release that is live; with
     /// [`ErrorKind::StalePlan`] naming what moved since the plan was made, an undone run included; with
@@ -62,11 +63,11 @@ impl Runner {
     /// leaves a record that says what was begun; the last event then says [`RunResult::Suspended`].
     pub async fn run(&self, cx: &Context, plan: Plan) -> Result<Finished> {
         check_environment(cx, &plan.pipeline)?;
-        let deadline = self.deadline_of(cx);
         let run = self.run_id();
         let epoch = self.acquire(cx, &run, plan.pipeline.landing).await?;
-        let ended = self.run_locked(cx, plan, (&run, deadline), &epoch).await;
-        self.release(cx, epoch).await;
+        let mut state = epoch.state().clone();
+        let ended = self.run_locked(cx, plan, &run, (&epoch, &mut state)).await;
+        self.release(cx, epoch, state).await;
         ended
     }
 
@@ -74,10 +75,14 @@ impl Runner {
         &self,
         cx: &Context,
         plan: Plan,
-        (run, deadline): (&str, Instant),
-        epoch: &Epoch,
+        run: &str,
+        (epoch, state): (&Epoch, &mut EnvironmentState),
     ) -> Result<Finished> {
-        let undone = self.settle(cx, &plan.pipeline, epoch).await?;
+        let deadline = self.deadline_of(cx);
+        let undone = match self.settle(cx, &plan.pipeline, (epoch, state)).await? {
+            Settled::Finished(finished) => return Ok(finished),
+            Settled::Undone(what) => what,
+        };
         let now = plan::build(&self.context(cx), Arc::clone(&plan.pipeline)).await?;
         if now.digest() != plan.digest() {
             return Err(stale(&plan, &now, undone.as_deref()));
@@ -98,24 +103,31 @@ impl Runner {
             epoch: epoch.number(),
         };
         shared.journal.append(started).await?;
+        // Whoever takes the lock from here on finds the record; whoever took it before is found here.
+        epoch.check().await?;
         let dispatcher = Dispatcher::new(Arc::clone(&shared), self.policy());
         shared.emitter.emit(None, EventKind::Planned { plan: summary });
         shared.emitter.emit(None, EventKind::RunStarted);
         shared.warn_all(epoch.warnings());
-        self.to_the_end(cx, dispatcher, deadline, shared, run).await
+        let result = to_the_end(cx, dispatcher, deadline).await;
+        self.note(state, run, &result, (&shared, self.clock.now()));
+        Ok(Finished { run: run.to_owned(), result, outputs: shared })
     }
 
-    async fn to_the_end(
-        &self,
-        cx: &Context,
-        mut dispatcher: Dispatcher,
-        deadline: Instant,
-        shared: Arc<Shared>,
-        run: &str,
-    ) -> Result<Finished> {
-        dispatcher.forward(cx.cancellation().clone(), deadline).await;
-        let result = dispatcher.finish().await;
-        Ok(Finished { run: run.to_owned(), result, outputs: shared })
+    /// Notes in the state how a run ended.
+    fn note(&self, state: &mut EnvironmentState, run: &str, result: &RunResult, (of, since): (&Shared, Timestamp)) {
+        let state_before = std::mem::take(state);
+        *state = match result {
+            RunResult::Suspended { .. } => state_before.begun(OpenRun {
+                run: run.to_owned(),
+                epoch: of.cx.epoch(),
+                pipeline: Some(of.plan.summary.pipeline.clone()),
+                landing: of.plan.pipeline.landing,
+                since: Some(since),
+                holder: Some(self.holder.clone()),
+            }),
+            result => state_before.ended(RunNote::new(run, result.clone(), self.clock.now())),
+        };
     }
 
     /// Goes on with the run that was left open in the environment, on this machine or another: `None` if there is none.
@@ -150,7 +162,7 @@ impl Runner {
 
     /// What the environment has: who works on it, what is open, what is live. Reads only.
     pub async fn environment(&self, cx: &Context) -> Result<EnvironmentState> {
-        EnvironmentState::read(self.store.as_ref(), cx.environment()).await
+        store::state(self.store.as_ref(), cx.environment()).await
     }
 
     async fn go_on(&self, cx: &Context, pipeline: Pipeline, way: Way) -> Result<Option<Finished>> {
@@ -158,11 +170,11 @@ impl Runner {
         let Some(open) = self.environment(cx).await?.open else { return Ok(None) };
         let Some(history) = self.history(cx, &open.run).await? else { return Ok(None) };
         let back = self.goes_back(cx, (&open.run, &history), &pipeline, way).await?;
-        let deadline = self.deadline_of(cx);
         let landing = if back.is_some() { Landing::Unnumbered } else { history.landing };
         let epoch = self.acquire(cx, &open.run, landing).await?;
-        let ended = self.go_on_locked(cx, Arc::new(pipeline), (&open, back, deadline), &epoch).await;
-        self.release(cx, epoch).await;
+        let mut state = epoch.state().clone();
+        let ended = self.go_on_locked(cx, Arc::new(pipeline), (&open.run, back), (&epoch, &mut state)).await;
+        self.release(cx, epoch, state).await;
         ended
     }
 
@@ -190,20 +202,20 @@ impl Runner {
     async fn fits(&self, cx: &Context, (run, history): (&str, &History), pipeline: &Pipeline) -> Result<()> {
         PlanProblems::of(pipeline)?;
         same::check(run, history, pipeline)?;
-        same::check_inputs(run, changed_inputs(&self.context(cx), pipeline, history).await?)
+        same::check_inputs(run, &changed_inputs(&self.context(cx), pipeline, history).await?)
     }
 
     async fn go_on_locked(
         &self,
         cx: &Context,
         pipeline: Arc<Pipeline>,
-        (open, back, deadline): (&OpenRun, Option<String>, Instant),
-        epoch: &Epoch,
+        (run, back): (&str, Option<String>),
+        (epoch, state): (&Epoch, &mut EnvironmentState),
     ) -> Result<Option<Finished>> {
-        let run = open.run.as_str();
+        let deadline = self.deadline_of(cx);
         let Some((history, journal)) = self.take_over(cx, run, epoch, back.is_some()).await? else { return Ok(None) };
         if let Some(cause) = back.or_else(|| history.going_back(RELEASE)) {
-            return self.back(cx, pipeline, (run, &history, &cause), (epoch, journal)).await.map(Some);
+            return Ok(Some(self.back(cx, pipeline, (run, &history, &cause), (epoch, journal, state)).await));
         }
         let plan = Plan::recorded(pipeline, history.plan.clone(), &history.known)?;
         let shared = self.shared(cx, Of { run, epoch, plan, journal });
@@ -213,7 +225,9 @@ impl Runner {
         shared.say_resumed(&history, kept, None);
         shared.warn_all(epoch.warnings());
         dispatcher.go_on(starts);
-        self.to_the_end(cx, dispatcher, deadline, shared, run).await.map(Some)
+        let result = to_the_end(cx, dispatcher, deadline).await;
+        self.note(state, run, &result, (&shared, history.started));
+        Ok(Some(Finished { run: run.to_owned(), result, outputs: shared }))
     }
 
     async fn back(
@@ -221,29 +235,36 @@ impl Runner {
         cx: &Context,
         pipeline: Arc<Pipeline>,
         (run, history, cause): (&str, &History, &str),
-        (epoch, journal): (&Epoch, Journal),
-    ) -> Result<Finished> {
+        (epoch, journal, state): (&Epoch, Journal, &mut EnvironmentState),
+    ) -> Finished {
         let plan = Plan::of_another(pipeline, history.plan.clone());
         let shared = self.shared(cx, Of { run, epoch, plan, journal });
         shared.say_resumed(history, 0, Some(cause.to_owned()));
         shared.warn_all(epoch.warnings());
         let result = shared.go_back(history, cause, self.policy().undo_deadline).await;
-        Ok(Finished { run: run.to_owned(), result, outputs: shared })
+        self.note(state, run, &result, (&shared, history.started));
+        Finished { run: run.to_owned(), result, outputs: shared }
     }
 
-    /// Undoes every run that was left open; what was undone, in words.
-    async fn settle(&self, cx: &Context, pipeline: &Arc<Pipeline>, epoch: &Epoch) -> Result<Option<String>> {
-        let mut undone = None;
-        for run in epoch.left_open() {
-            let Some((history, journal)) = self.take_over(cx, run, epoch, true).await? else { continue };
-            let cause = history.going_back(RELEASE).unwrap_or_else(|| "the process that ran it is gone".to_owned());
-            let finished = self.back(cx, Arc::clone(pipeline), (run, &history, &cause), (epoch, journal)).await?;
-            if matches!(finished.result, RunResult::Suspended { .. }) {
-                return Err(Error::new(ErrorKind::Fenced, "run.start", format!("run `{run}` is another process's")));
+    /// Goes on with the run that was left open if it is of this pipeline, and undoes it otherwise.
+    async fn settle(
+        &self,
+        cx: &Context,
+        pipeline: &Arc<Pipeline>,
+        (epoch, state): (&Epoch, &mut EnvironmentState),
+    ) -> Result<Settled> {
+        let Some(run) = state.open.as_ref().map(|open| open.run.clone()) else { return Ok(Settled::Undone(None)) };
+        let Some(history) = self.history(cx, &run).await? else { return Ok(Settled::Undone(None)) };
+        let back = self.goes_back(cx, (&run, &history), pipeline, Way::Either).await?;
+        let goes_on = back.is_none();
+        let finished = self.go_on_locked(cx, Arc::clone(pipeline), (&run, back), (epoch, state)).await?;
+        match finished {
+            Some(finished) if goes_on => Ok(Settled::Finished(finished)),
+            Some(Finished { result: RunResult::Suspended { reason }, .. }) => {
+                Err(Error::new(ErrorKind::Fenced, "run.start", reason).with("run", run))
             }
-            undone = Some(format!("run `{run}`, which was left open, was undone"));
+            _ => Ok(Settled::Undone(Some(format!("run `{run}`, which was left open, was undone")))),
         }
-        Ok(undone)
     }
 
     /// Writes into the records of `run` that this epoch goes on with it: from then on nobody else can. `None` if there
@@ -263,14 +284,12 @@ impl Runner {
             let journal = Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, nonce)
                 .behind(records.len() as u64, last);
             let (by, epoch_number) = (self.holder.clone(), epoch.number());
-            let body = match &history {
-                Some(history) if history.is_over() => return Ok(None),
-                None if !records.is_empty() => return Ok(None),
-                Some(_) => RecordBody::Resumed { epoch: epoch_number, by, undo },
-                None => RecordBody::Abandoned { epoch: epoch_number, by },
-            };
-            match journal.append(body).await {
-                Ok(_) => return Ok(history.map(|history| (history, journal))),
+            let Some(history) = history.filter(|history| !history.is_over()) else { return Ok(None) };
+            match journal.append(RecordBody::Resumed { epoch: epoch_number, by, undo }).await {
+                Ok(_) => {
+                    epoch.check().await?;
+                    return Ok(Some((history, journal)));
+                }
                 // Whoever wrote meanwhile is older than this epoch, or this epoch is over.
                 Err(error) if error.kind() == ErrorKind::Fenced => epoch.check().await?,
                 Err(error) => return Err(error),
@@ -299,8 +318,8 @@ impl Runner {
     }
 
     /// What cannot be released is taken over by the next deployer, who sees that this one is gone.
-    async fn release(&self, cx: &Context, epoch: Epoch) {
-        if let Err(error) = epoch.release().await {
+    async fn release(&self, cx: &Context, epoch: Epoch, state: EnvironmentState) {
+        if let Err(error) = epoch.release(state).await {
             (self.on_wait.0)(&format!("the lock of {} is not released: {}", cx.environment(), error.report()));
         }
     }
@@ -344,6 +363,11 @@ impl Runner {
     }
 }
 
+async fn to_the_end(cx: &Context, mut dispatcher: Dispatcher, deadline: Instant) -> RunResult {
+    dispatcher.forward(cx.cancellation().clone(), deadline).await;
+    dispatcher.finish().await
+}
+
 impl Shared {
     fn say_resumed(&self, history: &History, kept: usize, undo: Option<String>) {
         self.emitter.emit(None, EventKind::Planned { plan: history.plan.clone() });
@@ -359,6 +383,14 @@ impl Shared {
             self.emitter.emit(None, EventKind::Warning { message: message.clone() });
         }
     }
+}
+
+/// What became of a run that was left open.
+enum Settled {
+    /// It was gone on with.
+    Finished(Finished),
+    /// It was undone, if there was one.
+    Undone(Option<String>),
 }
 
 /// Hands what is said about waiting to a listener.

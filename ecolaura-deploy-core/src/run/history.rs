@@ -56,14 +56,13 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Folds the records of one run; `None` if it was given up before it began, or never began.
+    /// Folds the records of one run; `None` if there are none: it never began.
     pub(crate) fn of(records: &[Record]) -> Result<Option<Self>> {
         let Some((first, rest)) = records.split_first() else { return Ok(None) };
         let mut history = match &first.body {
             RecordBody::RunStarted { plan, known, landing, epoch, .. } => {
                 Self::begin(plan.clone(), known.clone(), *landing, first.at, *epoch)
             }
-            RecordBody::Abandoned { .. } => return Ok(None),
             _ => {
                 let message = format!("run `{}` does not begin with its plan", first.run);
                 return Err(Error::new(ErrorKind::Corrupt, "store.read", message));
@@ -139,10 +138,7 @@ impl History {
                     self.cancelled.get_or_insert(format!("{by} took it back"));
                 }
             }
-            RecordBody::RunStarted { .. }
-            | RecordBody::Abandoned { .. }
-            | RecordBody::UndoIntent { .. }
-            | RecordBody::UndoDone { .. } => {}
+            RecordBody::RunStarted { .. } | RecordBody::UndoIntent { .. } | RecordBody::UndoDone { .. } => {}
         }
     }
 

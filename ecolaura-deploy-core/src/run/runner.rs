@@ -11,7 +11,7 @@ use crate::{
     nonce::{NonceSource, RandomNonces},
     pipeline::{Handle, Pipeline},
     plan::{self, Plan},
-    store::RunStore,
+    store::{Guarded, RunStore},
 };
 
 /// Plans and runs pipelines with one run store.
@@ -100,7 +100,7 @@ impl Runner {
     /// minutes for each undoing.
     pub fn new(store: Arc<dyn RunStore>) -> Self {
         Self {
-            store,
+            store: Arc::new(Guarded(store)),
             events: Arc::new(NoEvents),
             clock: Arc::new(SystemClock),
             nonces: Arc::new(RandomNonces),

@@ -26,16 +26,16 @@ pub(super) fn check(run: &str, history: &History, pipeline: &Pipeline) -> Result
     if differences.is_empty() {
         differences = graph(plan, pipeline);
     }
-    refuse(run, differences)
+    refuse(run, &differences)
 }
 
 /// Refuses if what the pipeline reads is not what the run was planned with: a release of old images and new manifests
 /// would be neither.
-pub(super) fn check_inputs(run: &str, differences: Vec<String>) -> Result<()> {
+pub(super) fn check_inputs(run: &str, differences: &[String]) -> Result<()> {
     refuse(run, differences)
 }
 
-fn refuse(run: &str, differences: Vec<String>) -> Result<()> {
+fn refuse(run: &str, differences: &[String]) -> Result<()> {
     if differences.is_empty() {
         return Ok(());
     }

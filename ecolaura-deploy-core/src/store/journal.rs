@@ -1,14 +1,10 @@
 //! Appends the records of one run, each durable before the caller goes on.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use futures_util::FutureExt;
 use tokio::sync::Mutex;
 
 use super::{
@@ -16,7 +12,7 @@ use super::{
     record::{Record, RecordBody, SCHEMA, run_prefix},
 };
 use crate::{
-    Effect, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     clock::Clock,
     vocabulary::{Digest, EnvironmentName},
 };
@@ -77,7 +73,7 @@ impl Journal {
             record.nonce = format!("{}-{}", self.nonce, head.seq);
             let (line, checksum) = record.seal()?;
             let (key, place) = (format!("{}/{:08}", self.prefix, head.seq), head.seq);
-            let created = guarded(self.store.create(&key, line.into())).await?;
+            let created = self.store.create(&key, line.into()).await?;
             let checksum = match created {
                 Created::Yes => checksum,
                 Created::Exists => self.own(&key).await?.ok_or_else(|| self.superseded(place))?,
@@ -107,17 +103,11 @@ impl Journal {
 
     /// The checksum of the record under `key`, if this writer wrote it.
     async fn own(&self, key: &str) -> Result<Option<Digest>> {
-        let Some(line) = guarded(self.store.get(key)).await? else { return Ok(None) };
+        let Some(line) = self.store.get(key).await? else { return Ok(None) };
         let found = Record::open(key, &line).ok();
         let ours = |(record, _): &(Record, Digest)| record.nonce.starts_with(&self.nonce);
         Ok(found.filter(ours).map(|(_, checksum)| checksum))
     }
-}
-
-/// A store that panics is a store that fails.
-async fn guarded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    let panicked = |_| Err(Error::internal("run.record", "the run store panicked").with_effect(Effect::Unknown));
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 #[cfg(test)]
