@@ -15,6 +15,7 @@ mod backup;
 mod change;
 mod connection;
 mod disk;
+mod fence;
 mod ledger;
 mod lock;
 mod measure;

@@ -5,6 +5,10 @@
 //! the layout's index with the annotation `org.opencontainers.image.ref.name`; an image without a tag has an entry
 //! too. Two repositories share nothing, so that one can be removed by removing its folder.
 //!
+//! Who sets tags leaves its epoch in the annotation `com.ecolaura.deploy.epoch.ENVIRONMENT` of the index, in the same
+//! rename, and an older one is refused ([`crate::fence`]). A tool that writes the index anew and drops annotations also
+//! drops that. Pushes by digest need no epoch.
+//!
 //! For one machine: whoever may write the folder may change what it holds, but not unnoticed, as everything is read
 //! and written by digest.
 
@@ -94,7 +98,7 @@ impl Registry for LayoutRegistry {
     }
 
     fn capabilities(&self) -> RegistryCapabilities {
-        let capabilities = RegistryCapabilities::new();
+        let capabilities = RegistryCapabilities::new().fences();
         if self.immutable { capabilities.immutable_tags() } else { capabilities }
     }
 
@@ -125,8 +129,12 @@ impl Registry for LayoutRegistry {
         if !layout.dir().exists() {
             return change.to.map_or(Ok(None), |digest| Err(no_image(OPERATION, &change.repository, digest)));
         }
-        let (change, immutable) = (change.clone(), self.immutable);
-        layout.update(cx, OPERATION, move |index| retag(index, &change, immutable)).await
+        let (context, change, immutable) = (cx.clone(), change.clone(), self.immutable);
+        let tag = move |index: &mut Index| {
+            index.admit(OPERATION, &context)?;
+            retag(index, &change, immutable)
+        };
+        layout.update(cx, OPERATION, tag).await
     }
 
     async fn manifest(&self, cx: &Context, image: &PinnedImage) -> Result<Vec<u8>> {

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         ("the_platform_outlives_a_killed_deployer", surviving::killed_deployer),
         ("an_unchanged_run_keeps_every_process", surviving::unchanged_run),
         ("a_killed_agent_takes_its_pods_with_it_and_comes_back", surviving::killed_agent),
+        ("a_deployer_that_was_taken_over_is_refused_by_the_next_agent_too", surviving::taken_over),
         ("an_agent_that_is_not_used_ends", surviving::idle_agent),
         ("stopping_ends_everything_and_can_be_repeated", surviving::stopped),
         ("two_clients_at_once_share_one_agent", surviving::two_clients),

@@ -53,7 +53,7 @@ impl CdnPublisher for DirectoryCdn {
     }
 
     fn capabilities(&self) -> CdnCapabilities {
-        CdnCapabilities::new(true, INVALIDATION_PATHS)
+        CdnCapabilities::new(true, INVALIDATION_PATHS).fences()
     }
 
     async fn history(&self, cx: &Context) -> Result<SiteHistory> {
@@ -85,10 +85,10 @@ impl CdnPublisher for DirectoryCdn {
 
     async fn activate(&self, cx: &Context, activation: &Activation) -> Result<()> {
         let lock = self.store.lock(cx).await?;
-        let (store, activation) = (self.store.clone(), activation.clone());
+        let (cx, store, activation) = (cx.clone(), self.store.clone(), activation.clone());
         let unit = move || {
             let _lock = lock;
-            activate(&store, &activation)
+            activate(&cx, &store, &activation)
         };
         blocking(unit).await
     }
@@ -110,10 +110,10 @@ impl CdnPublisher for DirectoryCdn {
 
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {
         let lock = self.store.lock(cx).await?;
-        let store = self.store.clone();
+        let (cx, store) = (cx.clone(), self.store.clone());
         let unit = move || {
             let _lock = lock;
-            store.prune("cdn.prune", keep)
+            store.prune(&cx, "cdn.prune", keep)
         };
         blocking(unit).await
     }
@@ -130,12 +130,12 @@ fn settled<T>(read: impl Fn() -> Result<T>, pointer: impl Fn() -> Result<Option<
     }
 }
 
-fn activate(store: &Store, activation: &Activation) -> Result<()> {
+fn activate(cx: &Context, store: &Store, activation: &Activation) -> Result<()> {
     const OPERATION: &str = "cdn.activate";
-    let pointer = store.pointer(OPERATION)?;
+    let (before, pointer) = store.admitted(OPERATION, cx)?;
     let wanted = activation.manifest.id();
     if pointer.live == Some(wanted) {
-        return Ok(());
+        return if pointer == before { Ok(()) } else { store.set_pointer(OPERATION, &pointer) };
     }
     if pointer.live != activation.expected {
         return Err(conflict(OPERATION, activation.expected, pointer.live));
