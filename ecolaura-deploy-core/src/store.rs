@@ -9,7 +9,10 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub(crate) use self::journal::{Journal, nonce};
+pub(crate) use self::{
+    journal::{Journal, nonce},
+    record::run_prefix,
+};
 pub use self::{
     object::ObjectRunStore,
     record::{Record, RecordBody, SCHEMA, StoredReleases, read_run},
