@@ -106,11 +106,21 @@ pub(crate) async fn clean(
     leftover: &Leftover,
     list: impl FnOnce(Purpose) -> Result<Listing> + Send + 'static,
 ) -> Result<()> {
+    clean_by(operation, leftover, list, move |path| remove(operation, path)).await
+}
+
+/// The same, where more is to be done than to remove it.
+pub(crate) async fn clean_by(
+    operation: &'static str,
+    leftover: &Leftover,
+    list: impl FnOnce(Purpose) -> Result<Listing> + Send + 'static,
+    remove: impl FnOnce(&Path) -> Result<()> + Send + 'static,
+) -> Result<()> {
     let wanted = leftover.clone();
     let unit = move || {
         let listing = list(Purpose::Clean)?;
         if let Some(remnant) = listing.remnants.iter().find(|remnant| remnant.is(&wanted)) {
-            return remove(operation, &remnant.path);
+            return remove(&remnant.path);
         }
         let object = Path::new(&wanted.object);
         match listing.busy.iter().any(|place| object.starts_with(place)) && object.exists() {
@@ -191,5 +201,109 @@ pub(crate) fn remove(operation: &'static str, path: &Path) -> Result<()> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(operation, path, error)),
         _ => Ok(()),
+    }
+}
+
+/// Real work in a process of its own, which a test kills.
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{
+        process::{Child, Command, Stdio},
+        sync::Arc,
+    };
+
+    use super::*;
+    use crate::{
+        backend::Inspect,
+        clock::{Clock as _, FixedClock, SystemClock},
+    };
+
+    const DIR: &str = "ECOLAURA_TEST_LEFTOVERS_DIR";
+
+    /// The folder to work in, if this process was started by [`Worker::start`].
+    pub(crate) fn dir_of_worker() -> Option<PathBuf> {
+        std::env::var_os(DIR).map(PathBuf::from)
+    }
+
+    /// This test program, running one test only. Killed with the test that started it, however that ends.
+    #[derive(Debug)]
+    pub(crate) struct Worker(Child);
+
+    impl Worker {
+        pub(crate) fn start(test: &str, dir: &Path) -> Self {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", test, "--nocapture"]).env(DIR, dir);
+            Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        }
+
+        /// Waits until `reached` holds while the work goes on.
+        pub(crate) fn until(&mut self, reached: impl Fn() -> bool) {
+            while !reached() {
+                assert!(self.0.try_wait().unwrap().is_none(), "the work ended before it could be killed");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+
+        /// With `kill -9`.
+        pub(crate) fn kill(mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    impl Drop for Worker {
+        fn drop(&mut self) {
+            _ = self.0.kill();
+            _ = self.0.wait();
+        }
+    }
+
+    pub(crate) fn cx() -> Context {
+        Context::new("test".parse().unwrap())
+    }
+
+    /// A context whose clock is `hours` ahead.
+    pub(crate) fn later(hours: i64) -> Context {
+        let then = SystemClock.now() + SignedDuration::from_hours(hours);
+        cx().with_clock(Arc::new(FixedClock::new(then)))
+    }
+
+    /// What is found, sorted: the kind, and the object's last part.
+    pub(crate) async fn found(backend: &dyn Inspect, cx: &Context) -> Vec<(String, String)> {
+        let found = backend.leftovers(cx).await.unwrap().into_iter();
+        let mut found: Vec<_> =
+            found.map(|left| (left.kind, left.object.rsplit('/').next().unwrap_or_default().to_owned())).collect();
+        found.sort();
+        found
+    }
+
+    /// The kinds alone.
+    pub(crate) async fn kinds(backend: &dyn Inspect, cx: &Context) -> Vec<String> {
+        found(backend, cx).await.into_iter().map(|(kind, _)| kind).collect()
+    }
+
+    /// Cleans everything up, twice, and expects nothing to be left.
+    pub(crate) async fn clean_all(backend: &dyn Inspect, cx: &Context) {
+        let left = backend.leftovers(cx).await.unwrap();
+        assert!(!left.is_empty());
+        for _ in 0..2 {
+            for one in &left {
+                backend.clean(cx, one).await.unwrap();
+            }
+        }
+        assert_eq!(backend.leftovers(cx).await.unwrap(), []);
+    }
+
+    /// A pipe that is read as a file and ends only with this value: whoever copies it waits in the middle.
+    pub(crate) fn endless_file(path: &Path) -> File {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        let mut pipe = File::options().read(true).write(true).open(path).unwrap();
+        io::Write::write_all(&mut pipe, b"the first bytes").unwrap();
+        pipe
+    }
+
+    /// Whether the folder holds something that matches.
+    pub(crate) fn holds(folder: &Path, wanted: impl Fn(&str) -> bool) -> bool {
+        entries("test", folder).unwrap().iter().any(|(name, _, _)| wanted(name))
     }
 }

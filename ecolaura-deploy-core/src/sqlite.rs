@@ -16,6 +16,7 @@ mod change;
 mod connection;
 mod disk;
 mod ledger;
+mod leftovers;
 mod lock;
 mod measure;
 mod migrator;

@@ -17,6 +17,7 @@ use crate::{
 mod backups;
 mod bad_input;
 mod crash;
+mod leftovers;
 mod sqlx_too;
 mod steps;
 

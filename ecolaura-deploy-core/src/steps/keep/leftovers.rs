@@ -63,3 +63,42 @@ impl Inspect for KeptFolders {
         leftovers::clean(OPERATION, leftover, move |purpose| kept.unfinished(OPERATION, purpose)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        leftovers::tests::{Worker, clean_all, cx, dir_of_worker, holds, kinds},
+        step::Step as _,
+        steps::KeepFolder,
+    };
+
+    /// Does nothing unless it was started by the test below.
+    #[tokio::test]
+    async fn worker() {
+        let Some(dir) = dir_of_worker() else { return };
+        let step = KeepFolder::new(KeptFolders::new(dir.join("kept")), "files");
+        step.apply(&cx(), dir.join("files")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_killed_copy_is_left_over_and_a_running_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("files")).unwrap();
+        for number in 0..5_000 {
+            std::fs::write(dir.path().join("files").join(number.to_string()), "x").unwrap();
+        }
+        let kept = KeptFolders::new(dir.path().join("kept"));
+        assert_eq!(kinds(&kept, &cx()).await, [""; 0]);
+        assert!(!dir.path().join("kept").exists(), "looking makes nothing");
+        let mut worker = Worker::start("steps::keep::leftovers::tests::worker", dir.path());
+        worker.until(|| holds(&dir.path().join("kept"), is_scratch));
+        assert_eq!(kinds(&kept, &cx()).await, [""; 0], "it is being copied");
+        worker.kill();
+        assert_eq!(kinds(&kept, &cx()).await, ["unfinished copy"]);
+        let step = KeepFolder::new(kept.clone(), "files");
+        let digest = step.apply(&cx(), dir.path().join("files")).await.unwrap().output;
+        clean_all(&kept, &cx()).await;
+        assert!(kept.holds(&digest).await.unwrap());
+    }
+}

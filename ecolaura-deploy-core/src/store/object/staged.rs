@@ -72,3 +72,52 @@ impl Inspect for ObjectRunStore {
         leftovers::clean(OPERATION, leftover, self.staged(now, OPERATION)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        leftovers::tests::{Worker, clean_all, cx, dir_of_worker, found, later},
+        store::RunStore as _,
+    };
+
+    /// Does nothing unless it was started by the test below.
+    #[tokio::test]
+    async fn worker() {
+        let Some(dir) = dir_of_worker() else { return };
+        let store = ObjectRunStore::local(dir).unwrap();
+        for number in 0_u64.. {
+            store.create(&format!("a/b/{number}"), vec![b'x'; 100_000].into()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_killed_write_is_found_after_an_hour_and_records_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ObjectRunStore::local(dir.path()).unwrap();
+        let mut tries = 0..50;
+        // A kill seldom comes between two writes.
+        while found(&store, &later(2)).await.is_empty() {
+            tries.next().expect("a kill in a write");
+            let mut worker = Worker::start("store::object::staged::tests::worker", dir.path());
+            let before = store.list("a").await.unwrap().len();
+            let end = std::cell::Cell::new(0);
+            worker.until(|| {
+                end.set(leftovers::entries("test", &dir.path().join("a/b")).unwrap().len());
+                end.get() > before + 20
+            });
+            worker.kill();
+        }
+        let records = store.list("a").await.unwrap();
+        let staged = found(&store, &later(2)).await;
+        assert!(staged.iter().all(|(kind, name)| kind == "staged record" && name.contains('#')), "{staged:?}");
+        assert_eq!(found(&store, &cx()).await, [], "it may be being written");
+        assert_eq!(found(&ObjectRunStore::memory(), &later(2)).await, []);
+        let young = store.leftovers(&later(2)).await.unwrap();
+        store.clean(&cx(), &young[0]).await.unwrap();
+        assert_eq!(found(&store, &later(2)).await, staged, "nothing young is removed");
+        clean_all(&store, &later(2)).await;
+        assert_eq!(store.list("a").await.unwrap(), records);
+        assert!(store.get(&records[0]).await.unwrap().is_some());
+    }
+}
