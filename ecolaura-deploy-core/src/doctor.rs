@@ -21,10 +21,13 @@
 //! # Ok(()) }
 //! ```
 
+mod busy;
 mod examine;
 mod findings;
 mod fix;
 mod runs;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -15,8 +15,9 @@ impl Doctor {
     pub async fn examine(&self, cx: &Context) -> Result<Examination> {
         cx.check(OPERATION)?;
         let mut findings = self.runs(cx).await?;
+        let in_use = self.in_use(cx, OPERATION).await?;
         for backend in &self.backends {
-            findings.extend(look_at(cx, backend).await?);
+            findings.extend(look_at(cx, backend, in_use.as_deref()).await?);
         }
         Ok(Examination { environment: self.environment.clone(), at: cx.clock().now(), findings })
     }
@@ -32,11 +33,11 @@ impl Doctor {
     }
 }
 
-async fn look_at(cx: &Context, backend: &Arc<dyn Inspect>) -> Result<Vec<Finding>> {
+async fn look_at(cx: &Context, backend: &Arc<dyn Inspect>, in_use: Option<&str>) -> Result<Vec<Finding>> {
     cx.check(OPERATION)?;
     match backend.leftovers(cx).await {
         Ok(leftovers) => {
-            Ok(leftovers.into_iter().map(|leftover| findings::left_over(backend.as_ref(), leftover)).collect())
+            Ok(leftovers.into_iter().map(|leftover| findings::left_over(backend.as_ref(), leftover, in_use)).collect())
         }
         Err(error) => {
             cx.check(OPERATION)?;

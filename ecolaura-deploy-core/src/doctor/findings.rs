@@ -1,5 +1,7 @@
 //! What was seen, in words.
 
+use jiff::Timestamp;
+
 use super::{
     Finding, Severity, Subject,
     runs::{Fault, RunSeen},
@@ -28,7 +30,7 @@ impl Default for Calls {
 pub(super) fn open_run(seen: &RunSeen, place: String, calls: &Calls) -> Finding {
     let mut known = vec![began(seen)];
     known.extend(seen.begun.iter().map(|(step, (attempt, at))| {
-        format!("`{step}` was begun at {at} (attempt {attempt}); whether it took effect is not recorded")
+        format!("`{step}` was begun at {} (attempt {attempt}); whether it took effect is not recorded", moment(*at))
     }));
     if let Some(cause) = &seen.undoing {
         let left = match seen.to_undo.is_empty() {
@@ -58,8 +60,8 @@ pub(super) fn open_run(seen: &RunSeen, place: String, calls: &Calls) -> Finding 
 
 fn began(seen: &RunSeen) -> String {
     let pipeline = seen.pipeline.as_ref().map(|name| format!(" of pipeline `{name}`")).unwrap_or_default();
-    let began = seen.began.map(|at| format!(" began at {at}")).unwrap_or_default();
-    let last = seen.last.map(|at| format!(", its last record is of {at}")).unwrap_or_default();
+    let began = seen.began.map(|at| format!(" began at {}", moment(at))).unwrap_or_default();
+    let last = seen.last.map(|at| format!(", its last record is of {}", moment(at))).unwrap_or_default();
     let epoch = seen.epoch.filter(|epoch| *epoch > 0).map(|epoch| format!(" under epoch {epoch}")).unwrap_or_default();
     format!("The run{pipeline}{began}{epoch}{last}; {} of {} steps have an outcome", seen.ended, seen.steps)
 }
@@ -100,7 +102,11 @@ pub(super) fn fault(seen: &RunSeen, fault: &Fault) -> Finding {
         None if seen.is_in_the_dark() => "Whether the run ended cannot be told".to_owned(),
         None => "The run did not end".to_owned(),
     });
-    let what = if newer { "record of a newer program" } else { "damaged record" };
+    let what = match fault.bytes {
+        _ if newer => "record of a newer program",
+        Some(_) => "damaged record",
+        None => "gap before record",
+    };
     Finding {
         severity: Severity::Problem,
         what: format!("{what} {}", fault.key),
@@ -122,17 +128,27 @@ fn ended(result: &RunResult) -> String {
     }
 }
 
-/// What nobody uses.
-pub(super) fn left_over(backend: &dyn Inspect, leftover: Leftover) -> Finding {
-    let size = leftover.bytes.map(|bytes| format!("It has {}", size(bytes)));
-    let since = leftover.since.map(|since| format!("It is there since {since} or longer"));
+/// What nobody uses, or what may be `in_use` after all.
+pub(super) fn left_over(backend: &dyn Inspect, leftover: Leftover, in_use: Option<&str>) -> Finding {
+    let mut known = vec![leftover.found.clone()];
+    known.extend(leftover.bytes.filter(|bytes| *bytes > 0).map(|bytes| format!("It takes {}", size(bytes))));
+    known.extend(leftover.since.map(|since| format!("Unchanged since {}", moment(since))));
+    known.extend(in_use.map(|why| format!("It may be in use: {why}")));
     Finding {
-        severity: Severity::Warning,
+        severity: if in_use.is_some() { Severity::Note } else { Severity::Warning },
         what: format!("{} {}", leftover.kind, leftover.object),
         place: backend.name().to_string(),
-        known: std::iter::once(leftover.found.clone()).chain(size).chain(since).collect(),
-        action: leftover.action.clone(),
-        fixable: true,
+        known,
+        action: match in_use {
+            Some(_) => format!("{}, once that run is over", leftover.action),
+            None => leftover.action.clone(),
+        },
+        fixable: in_use.is_none(),
         subject: Subject::Leftover { backend: backend.name().clone(), leftover },
     }
+}
+
+/// To the second: more is of no use to people.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

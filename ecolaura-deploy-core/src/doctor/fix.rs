@@ -6,8 +6,8 @@ use crate::{Context, Error, ErrorKind, ErrorRecord, Result, backend::Leftover, v
 const OPERATION: &str = "doctor.fix";
 
 impl Doctor {
-    /// Cleans up the leftovers of `examination`; with [`Dry::Yes`] it only says which. What became used or was cleaned
-    /// meanwhile stays or is gone: each backend looks again. Idempotent. A cancel leaves the rest of them.
+    /// Cleans up the leftovers of `examination`; with [`Dry::Yes`] it only says which. What came into use
+    /// meanwhile stays: before each one, the environments and the backend are looked at again. Idempotent. A cancel leaves the rest of them.
     ///
     /// What failed is in the answer. Fails with `InvalidInput` if the examination is of another environment, and with
     /// `Cancelled` or `Timeout`.
@@ -19,20 +19,24 @@ impl Doctor {
         let mut fixed = Fixed::default();
         for finding in examination.findings.iter().filter(|finding| finding.fixable) {
             cx.check(OPERATION)?;
-            self.fix_one(cx, finding, dry, &mut fixed).await;
+            match dry {
+                Dry::Yes => fixed.would.push(finding.clone()),
+                Dry::No => match self.fix_one(cx, finding).await {
+                    Ok(()) => fixed.done.push(finding.clone()),
+                    Err(error) => fixed.failed.push((finding.clone(), ErrorRecord::from(&error))),
+                },
+            }
         }
         Ok(fixed)
     }
 
-    async fn fix_one(&self, cx: &Context, finding: &Finding, dry: Dry, fixed: &mut Fixed) {
-        let Subject::Leftover { backend, leftover } = &finding.subject else { return };
-        if dry == Dry::Yes {
-            return fixed.would.push(finding.clone());
+    async fn fix_one(&self, cx: &Context, finding: &Finding) -> Result<()> {
+        let Subject::Leftover { backend, leftover } = &finding.subject else { return Ok(()) };
+        if let Some(why) = self.in_use(cx, OPERATION).await? {
+            let message = format!("`{}` may be in use by now: {why}", leftover.object);
+            return Err(Error::new(ErrorKind::Conflict, OPERATION, message).advice("try again once that run is over"));
         }
-        match self.clean(cx, backend, leftover).await {
-            Ok(()) => fixed.done.push(finding.clone()),
-            Err(error) => fixed.failed.push((finding.clone(), ErrorRecord::from(&error))),
-        }
+        self.clean(cx, backend, leftover).await
     }
 
     async fn clean(&self, cx: &Context, name: &Name, leftover: &Leftover) -> Result<()> {

@@ -150,8 +150,10 @@ impl Chain {
         let message = if record.run != run {
             format!("record `{key}` is of run `{}`", record.run)
         } else if record.seq > next {
-            let missing = record.seq - next;
-            format!("{missing} records before `{key}` are missing, from {next} on")
+            match record.seq - next {
+                1 => format!("1 record before `{key}` is missing: {next}"),
+                missing => format!("{missing} records before `{key}` are missing, from {next} on"),
+            }
         } else if record.seq < next || (!lost && record.prev != prev) {
             format!("record `{key}` does not follow the one before it")
         } else {
@@ -161,4 +163,19 @@ impl Chain {
             .advice("restore what is missing from a copy; nothing was changed");
         Some(Fault { key: key.to_owned(), bytes: None, error })
     }
+}
+
+/// The newest run, if it may be gone on with. No run begins before the ones before it are over.
+pub(super) async fn newest_open(store: &dyn RunStore, environment: &EnvironmentName) -> Result<Option<String>> {
+    let Some(run) = store.names(&format!("environments/{environment}/runs")).await?.pop() else { return Ok(None) };
+    let Some(key) = store.list(&run_prefix(environment, &run)).await?.pop() else { return Ok(None) };
+    let Some(line) = store.get(&key).await? else { return Ok(None) };
+    let over = match Record::open(&key, &line) {
+        Ok((Record { body: RecordBody::RunFinished { result }, .. }, _)) => {
+            !matches!(result, RunResult::Suspended { .. })
+        }
+        // What cannot be read may be anything but the end.
+        _ => false,
+    };
+    Ok((!over).then_some(run))
 }
