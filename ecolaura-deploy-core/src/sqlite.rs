@@ -17,6 +17,7 @@ mod connection;
 mod disk;
 mod fence;
 mod ledger;
+mod leftovers;
 mod lock;
 mod measure;
 mod migrator;

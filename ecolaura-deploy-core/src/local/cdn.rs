@@ -13,6 +13,7 @@
 //! For one machine: there is no cache in front of it, and whoever may write the directory may change the site.
 
 mod index;
+mod leftovers;
 mod publisher;
 mod response;
 mod server;

@@ -57,6 +57,7 @@ mod agent;
 mod elf;
 mod engine;
 mod events;
+mod leftovers;
 mod link;
 mod program;
 mod proxy;

@@ -12,7 +12,7 @@
 //! For one machine: whoever may write the folder may change what it holds, but not unnoticed, as everything is read
 //! and written by digest.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 
@@ -20,6 +20,7 @@ use self::{push::push, reader::VerifiedFile};
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{BlobReader, Registry, RegistryCapabilities, TagChange},
+    leftovers::GRACE,
     local::{
         files::blocking,
         oci::{Index, Layout, REF_NAME},
@@ -27,6 +28,7 @@ use crate::{
     vocabulary::{BuiltImage, Digest, Name, PinnedImage, Repository, Tag},
 };
 
+mod leftovers;
 mod push;
 mod reader;
 #[cfg(test)]
@@ -58,18 +60,26 @@ pub struct LayoutRegistry {
     dir: PathBuf,
     name: Name,
     immutable: bool,
+    grace: Duration,
 }
 
 impl LayoutRegistry {
     /// The registry in the folder `dir`, which is made by the first push; `name` is for plans and records.
     pub fn new(dir: impl Into<PathBuf>, name: Name) -> Self {
-        Self { dir: dir.into(), name, immutable: false }
+        Self { dir: dir.into(), name, immutable: false, grace: GRACE }
     }
 
     /// Refuses to move a tag to another digest once it is set. It can be removed, so that a release that failed can
     /// be undone.
     pub fn immutable_tags(mut self) -> Self {
         self.immutable = true;
+        self
+    }
+
+    /// How old a blob that no manifest names must be to count as left over (default 1 hour). A push of this library
+    /// holds a lock while it needs one; this is for other tools that write the layout.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 

@@ -65,10 +65,10 @@ use crate::{
 /// [`busy_timeout`]: SqliteMigrator::busy_timeout
 #[derive(Debug, Clone)]
 pub struct SqliteMigrator {
-    name: Name,
+    pub(super) name: Name,
     database: PathBuf,
     migrations: PathBuf,
-    backups: Option<PathBuf>,
+    pub(super) backups: Option<PathBuf>,
     patience: Duration,
 }
 
@@ -146,7 +146,7 @@ impl SqliteMigrator {
     }
 
     /// The database's file, not a link to it: what stands beside it is the same for all who use it.
-    fn resolved(&self) -> PathBuf {
+    pub(super) fn resolved(&self) -> PathBuf {
         self.database.canonicalize().unwrap_or_else(|_| self.database.clone())
     }
 

@@ -18,6 +18,7 @@ mod backups;
 mod bad_input;
 mod crash;
 mod fencing;
+mod leftovers;
 mod sqlx_too;
 mod steps;
 

@@ -6,6 +6,7 @@ mod bench;
 mod conformance;
 mod deployer;
 mod images;
+mod leftovers;
 mod surviving;
 
 use std::process::ExitCode;
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
         ("an_agent_of_another_version_is_replaced", surviving::other_version),
         ("without_agent_pods_end_with_a_killed_program", surviving::killed_program),
         ("an_agent_serves_from_a_deep_folder", surviving::deep_folder),
+        ("a_candidate_without_requests_is_left_over", leftovers::idle_candidate),
+        ("a_candidate_of_a_killed_agent_is_left_over", leftovers::idle_candidate_of_a_killed_agent),
+        ("processes_without_agent_and_guardian_are_left_over", leftovers::orphans),
+        ("files_that_nobody_needs_are_left_over", leftovers::files),
     ];
     let trials = tests.map(|(name, test)| {
         Trial::test(name, move || {

@@ -4,6 +4,7 @@ use std::{
     fs::OpenOptions,
     io::{Read, Seek, SeekFrom, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use super::store::{Store, blocking};
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, UploadRequest},
+    leftovers::GRACE,
     vocabulary::{Digest, Name},
 };
 
@@ -35,14 +37,22 @@ const INVALIDATION_PATHS: usize = 1000;
 /// ```
 #[derive(Debug, Clone)]
 pub struct DirectoryCdn {
-    name: Name,
-    store: Store,
+    pub(super) name: Name,
+    pub(super) store: Store,
+    pub(super) grace: Duration,
 }
 
 impl DirectoryCdn {
     /// The site `name` in `dir`, which is created by the first call that writes.
     pub fn new(dir: impl Into<PathBuf>, name: Name) -> Self {
-        Self { name, store: Store::new(dir.into()) }
+        Self { name, store: Store::new(dir.into()), grace: GRACE }
+    }
+
+    /// How long an object that no release names is kept for the publish that sent it (default 1 hour), before it counts
+    /// as left over.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 }
 
@@ -68,7 +78,7 @@ impl CdnPublisher for DirectoryCdn {
         let (store, request, cx) = (self.store.clone(), request.clone(), cx.clone());
         let unit = move || {
             let object = &request.object;
-            if store.holds(object.digest, object.size) {
+            if store.renew(object.digest, object.size)? {
                 return Ok(false);
             }
             store.put(&cx, &request.source, object.digest, object.size)?;

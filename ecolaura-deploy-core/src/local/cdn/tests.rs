@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod browsing;
+mod leftovers;
 
 fn cx() -> Context {
     Context::new(EnvironmentName::new("test").unwrap())

@@ -62,8 +62,8 @@ const RETURN: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Debug, Clone)]
 pub struct ProcessCluster {
-    name: Name,
-    folder: Folder,
+    pub(super) name: Name,
+    pub(super) folder: Folder,
     registry: Arc<dyn Registry>,
     secrets: Vec<Arc<dyn SecretStore>>,
     idle: Idle,
@@ -124,6 +124,11 @@ impl ProcessCluster {
             Link::Agent(client) => cx.bounded("cluster.stop", client.stop(cx)).await?,
             Link::Own(_) => self.change("cluster.stop", cx, Request::Stop).await,
         }
+    }
+
+    /// Whether there is somebody to call, without starting anybody.
+    pub(super) fn is_run(&self) -> Result<bool> {
+        Ok(matches!(self.link.as_ref(), Link::Own(_)) || self.folder.holder()?.is_some())
     }
 
     /// A call to whoever runs the pods; one is started if there is none.

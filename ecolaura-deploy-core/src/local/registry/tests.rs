@@ -9,6 +9,7 @@ use crate::{
     vocabulary::Platform,
 };
 
+mod leftovers;
 mod processes;
 
 fn cx() -> Context {
