@@ -3,6 +3,7 @@
 mod staged;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -36,7 +37,9 @@ impl ObjectRunStore {
         let files = LocalFileSystem::new_with_prefix(dir)
             .map_err(|error| Error::internal("store.open", dir.display().to_string()).with_source(error))?;
         let dir = Some(dir.to_owned());
-        Ok(Self { store: Arc::new(files.with_fsync(true)), place, dir, grace: leftovers::GRACE })
+        // Without the clean-up every pruned epoch would leave an empty folder, and every listing would walk it.
+        let files = files.with_fsync(true).with_automatic_cleanup(true);
+        Ok(Self { store: Arc::new(files), place, dir, grace: leftovers::GRACE })
     }
 
     /// Records in memory, gone with the process.
@@ -57,42 +60,73 @@ impl ObjectRunStore {
     }
 
     fn error(&self, operation: &'static str, key: &str, error: object_store::Error) -> Error {
-        use object_store::Error as Store;
-        let io = std::error::Error::source(&error)
-            .and_then(|source| source.source().or(Some(source)))
-            .and_then(|source| source.downcast_ref::<std::io::Error>())
-            .map(std::io::Error::kind);
-        let kind = match (&error, io) {
-            (Store::PermissionDenied { .. }, _) | (_, Some(std::io::ErrorKind::ReadOnlyFilesystem)) => {
-                ErrorKind::PermissionDenied
-            }
-            (Store::Unauthenticated { .. }, _) => ErrorKind::Unauthenticated,
-            (_, Some(std::io::ErrorKind::PermissionDenied)) => ErrorKind::PermissionDenied,
-            (_, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) => ErrorKind::LimitExceeded,
-            _ => ErrorKind::Unavailable,
-        };
-        Error::new(kind, operation, format!("record `{key}` in `{}`", self.place))
+        let (kind, advice) = kind_of(&error);
+        let error = Error::new(kind, operation, format!("record `{key}` in `{}`", self.place))
             .with_effect(Effect::Unknown)
-            .with_source(error)
+            .with_source(error);
+        match advice {
+            Some(advice) => error.advice(advice),
+            None => error,
+        }
+    }
+
+    /// One attempt. `None` asks for another one: the store says that the object exists and does not have it, which is
+    /// how it refuses two creates at the same time; or the folder was cleaned up between its making and its use.
+    async fn try_create(&self, key: &str, body: &Bytes) -> Result<Option<Created>> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let put = self.store.put_opts(&path::Path::from(key), body.clone().into(), options).await;
+        let Err(error) = put else { return Ok(Some(Created::Yes)) };
+        let exists = matches!(error, object_store::Error::AlreadyExists { .. });
+        match (self.get(key).await, exists) {
+            // A create that was retried below us, or whose answer was lost, sees its own object.
+            (Ok(Some(present)), _) if present == body => Ok(Some(Created::Yes)),
+            (Ok(Some(_)), true) => Ok(Some(Created::Exists)),
+            (Ok(None), true) => Ok(None),
+            (Ok(None), false) if io_kind(&error) == Some(io::ErrorKind::NotFound) => Ok(None),
+            (Err(unread), true) => Err(unread),
+            (read, false) => {
+                let error = self.error("store.create", key, error);
+                // What was refused for good and is not there did not happen.
+                let refused = matches!(error.kind(), ErrorKind::LimitExceeded | ErrorKind::PermissionDenied);
+                Err(if refused && matches!(read, Ok(None)) { error.with_effect(Effect::None) } else { error })
+            }
+        }
+    }
+}
+
+/// The cause in the file system, which may lie several errors deep.
+fn io_kind(error: &object_store::Error) -> Option<io::ErrorKind> {
+    let chain = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    chain.filter_map(|cause| cause.downcast_ref::<io::Error>()).last().map(io::Error::kind)
+}
+
+/// What kind of failure it is, and what to do about it.
+fn kind_of(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
+    use io::ErrorKind as Io;
+    use object_store::Error as Store;
+    match (error, io_kind(error)) {
+        (_, Some(Io::ReadOnlyFilesystem)) => (ErrorKind::PermissionDenied, Some("the file system is read-only")),
+        (Store::PermissionDenied { .. }, _) | (_, Some(Io::PermissionDenied)) => {
+            (ErrorKind::PermissionDenied, Some("check who may write there"))
+        }
+        (Store::Unauthenticated { .. }, _) => (ErrorKind::Unauthenticated, None),
+        (_, Some(Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge)) => {
+            (ErrorKind::LimitExceeded, Some("free some space and run again"))
+        }
+        _ => (ErrorKind::Unavailable, None),
     }
 }
 
 #[async_trait]
 impl RunStore for ObjectRunStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&path::Path::from(key), body.clone().into(), options).await {
-            Ok(_) => Ok(Created::Yes),
-            Err(object_store::Error::AlreadyExists { .. }) => match self.get(key).await? {
-                // A create that was retried below us sees its own object.
-                Some(present) if present == body => Ok(Created::Yes),
-                _ => Ok(Created::Exists),
-            },
-            Err(error) => match self.get(key).await {
-                Ok(Some(present)) if present == body => Ok(Created::Yes),
-                _ => Err(self.error("store.create", key, error)),
-            },
+        for _ in 0..3 {
+            if let Some(created) = self.try_create(key, &body).await? {
+                return Ok(created);
+            }
         }
+        let message = format!("record `{key}` in `{}`: it is said to exist, and is not there", self.place);
+        Err(Error::new(ErrorKind::Unavailable, "store.create", message).with_effect(Effect::Unknown))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -149,44 +183,4 @@ impl RunStore for ObjectRunStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn behaves(store: &dyn RunStore) {
-        let body = || Bytes::from_static(b"one");
-        assert_eq!(store.create("a/b/1", body()).await.unwrap(), Created::Yes);
-        assert_eq!(store.create("a/b/1", body()).await.unwrap(), Created::Yes, "the same body is our own");
-        assert_eq!(store.create("a/b/1", Bytes::from_static(b"two")).await.unwrap(), Created::Exists);
-        assert_eq!(store.create("a/b/2", body()).await.unwrap(), Created::Yes);
-        assert_eq!(store.get("a/b/1").await.unwrap(), Some(body()));
-        assert_eq!(store.get("a/b/3").await.unwrap(), None);
-        assert_eq!(store.list("a/b").await.unwrap(), ["a/b/1", "a/b/2"]);
-        store.remove("a/b/1").await.unwrap();
-        store.remove("a/b/1").await.unwrap();
-        assert_eq!(store.list("a").await.unwrap(), ["a/b/2"]);
-        assert_eq!(store.create("a/c/d/1", body()).await.unwrap(), Created::Yes);
-        assert_eq!(store.list_after("a", "a/b/2").await.unwrap(), ["a/c/d/1"]);
-        assert_eq!(store.names("a").await.unwrap(), ["b", "c"]);
-        assert_eq!(store.names("a/b").await.unwrap(), ["2"]);
-        assert_eq!(store.names("z").await.unwrap(), [""; 0]);
-    }
-
-    #[tokio::test]
-    async fn memory_and_files_behave_alike() {
-        behaves(&ObjectRunStore::memory()).await;
-        let dir = tempfile::tempdir().unwrap();
-        behaves(&ObjectRunStore::local(dir.path()).unwrap()).await;
-    }
-
-    #[tokio::test]
-    async fn one_of_many_contenders_creates() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = ObjectRunStore::local(dir.path()).unwrap();
-        let contenders = (0..16).map(|n| {
-            let store = store.clone();
-            async move { store.create("epoch", Bytes::from(n.to_string())).await.unwrap() }
-        });
-        let created = futures_util::future::join_all(contenders).await;
-        assert_eq!(created.iter().filter(|created| **created == Created::Yes).count(), 1);
-    }
-}
+mod tests;

@@ -1,0 +1,226 @@
+use std::{
+    fmt,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use futures_util::stream::BoxStream;
+
+use super::*;
+
+async fn behaves(store: &dyn RunStore) {
+    let body = || Bytes::from_static(b"one");
+    assert_eq!(store.create("a/b/1", body()).await.unwrap(), Created::Yes);
+    assert_eq!(store.create("a/b/1", body()).await.unwrap(), Created::Yes, "the same body is our own");
+    assert_eq!(store.create("a/b/1", Bytes::from_static(b"two")).await.unwrap(), Created::Exists);
+    assert_eq!(store.create("a/b/2", body()).await.unwrap(), Created::Yes);
+    assert_eq!(store.get("a/b/1").await.unwrap(), Some(body()));
+    assert_eq!(store.get("a/b/3").await.unwrap(), None);
+    assert_eq!(store.list("a/b").await.unwrap(), ["a/b/1", "a/b/2"]);
+    store.remove("a/b/1").await.unwrap();
+    store.remove("a/b/1").await.unwrap();
+    assert_eq!(store.list("a").await.unwrap(), ["a/b/2"]);
+    assert_eq!(store.create("a/c/d/1", body()).await.unwrap(), Created::Yes);
+    assert_eq!(store.list_after("a", "a/b/2").await.unwrap(), ["a/c/d/1"]);
+    assert_eq!(store.names("a").await.unwrap(), ["b", "c"]);
+    assert_eq!(store.names("a/b").await.unwrap(), ["2"]);
+    assert_eq!(store.names("z").await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn memory_and_files_behave_alike() {
+    behaves(&ObjectRunStore::memory()).await;
+    let dir = tempfile::tempdir().unwrap();
+    behaves(&ObjectRunStore::local(dir.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn one_of_many_contenders_creates() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ObjectRunStore::local(dir.path()).unwrap();
+    let contenders = (0..16).map(|n| {
+        let store = store.clone();
+        async move { store.create("epoch", Bytes::from(n.to_string())).await.unwrap() }
+    });
+    let created = futures_util::future::join_all(contenders).await;
+    assert_eq!(created.iter().filter(|created| **created == Created::Yes).count(), 1);
+}
+
+/// Answers the first creates as a store does that is told to create one object twice at the same time.
+#[derive(Debug)]
+struct Conflicting {
+    inner: InMemory,
+    left: AtomicUsize,
+}
+
+impl fmt::Display for Conflicting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("conflicting")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Conflicting {
+    async fn put_opts(
+        &self,
+        at: &path::Path,
+        body: object_store::PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<object_store::PutResult> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(object_store::Error::AlreadyExists { path: at.to_string(), source: "409".into() });
+        }
+        self.inner.put_opts(at, body, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &path::Path,
+        options: object_store::PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+        self.inner.put_multipart_opts(at, options).await
+    }
+
+    async fn get_opts(
+        &self,
+        at: &path::Path,
+        options: object_store::GetOptions,
+    ) -> object_store::Result<object_store::GetResult> {
+        self.inner.get_opts(at, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<path::Path>>,
+    ) -> BoxStream<'static, object_store::Result<path::Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&path::Path>) -> BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&path::Path>) -> object_store::Result<object_store::ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &path::Path,
+        to: &path::Path,
+        options: object_store::CopyOptions,
+    ) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_to_exist_and_is_not_there_is_tried_again() {
+    for (conflicts, created) in [(2, true), (3, false)] {
+        let conflicting = Conflicting { inner: InMemory::new(), left: conflicts.into() };
+        let store = ObjectRunStore::new(Arc::new(conflicting), "test");
+        match store.create("a/1", Bytes::from_static(b"one")).await {
+            Ok(answer) => assert_eq!((answer, created), (Created::Yes, true)),
+            Err(error) => assert_eq!((error.kind(), created), (ErrorKind::Unavailable, false)),
+        }
+        assert_eq!(store.get("a/1").await.unwrap().is_some(), created);
+    }
+}
+
+#[tokio::test]
+async fn removing_the_last_object_leaves_no_empty_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ObjectRunStore::local(dir.path()).unwrap();
+    store.create("a/b/1", Bytes::from_static(b"one")).await.unwrap();
+    store.create("a/c/1", Bytes::from_static(b"one")).await.unwrap();
+    store.remove("a/b/1").await.unwrap();
+    assert_eq!(store.names("a").await.unwrap(), ["c"]);
+    store.remove("a/c/1").await.unwrap();
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn folders_that_come_and_go_disturb_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ObjectRunStore::local(dir.path()).unwrap();
+    let tasks = (0..4).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                let key = format!("a/b/{n}/object");
+                assert_eq!(store.create(&key, Bytes::from(n.to_string())).await.unwrap(), Created::Yes);
+                assert!(store.list("a").await.unwrap().contains(&key));
+                store.remove(&key).await.unwrap();
+            }
+        })
+    });
+    for ended in futures_util::future::join_all(tasks).await {
+        ended.unwrap();
+    }
+}
+
+/// The mount of a file system, taken away again. `None` where that is not allowed.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    fn tmpfs(options: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()).output();
+        let mounted = mount.is_ok_and(|output| output.status.success());
+        if !mounted {
+            println!("skipped: this machine lets nobody mount a file system here");
+        }
+        mounted.then(|| Self(dir))
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", options]).arg(self.0.path()).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_before_anything_is_written() {
+    let Some(mount) = Mount::tmpfs("size=64k") else { return };
+    let store = ObjectRunStore::local(mount.0.path()).unwrap();
+    store.create("a/1", Bytes::from_static(b"one")).await.unwrap();
+    let error = store.create("a/2", vec![7; 100_000].into()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::LimitExceeded, Effect::None), "{}", error.report());
+    assert!(error.report().contains("free some space"), "{}", error.report());
+    assert_eq!(store.get("a/2").await.unwrap(), None);
+    assert_eq!(store.list("a").await.unwrap(), ["a/1"]);
+    store.create("a/3", Bytes::from_static(b"small")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_disk_is_told() {
+    let Some(mount) = Mount::tmpfs("size=64k") else { return };
+    let store = ObjectRunStore::local(mount.0.path()).unwrap();
+    store.create("a/1", Bytes::from_static(b"one")).await.unwrap();
+    mount.remount("remount,ro");
+    let error = store.create("a/2", Bytes::from_static(b"two")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::PermissionDenied, Effect::None), "{}", error.report());
+    assert!(error.report().contains("read-only"), "{}", error.report());
+    assert_eq!(store.get("a/1").await.unwrap(), Some(Bytes::from_static(b"one")), "it can be read");
+    assert_eq!(store.remove("a/1").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_folder_that_one_may_not_write_to_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: root may write everywhere");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = ObjectRunStore::local(dir.path()).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let error = store.create("a/1", Bytes::from_static(b"one")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::PermissionDenied, Effect::None), "{}", error.report());
+}
