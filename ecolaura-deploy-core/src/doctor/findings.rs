@@ -92,29 +92,31 @@ pub(super) fn needs_operator(seen: &RunSeen, place: String) -> Option<Finding> {
 
 /// A record that is damaged, missing, or of a newer program.
 pub(super) fn fault(seen: &RunSeen, fault: &Fault) -> Finding {
-    let newer = fault.error.kind() == ErrorKind::Unsupported;
-    let mut known = vec![fault.error.message().to_owned()];
-    known.extend(fault.bytes.map(|bytes| {
-        format!("The record has {}; {} of the run are whole", size(bytes as u64), count(seen.whole, "other record"))
-    }));
-    known.push(match &seen.result {
-        Some(result) => format!("The run ended: {}", ended(result)),
-        None if seen.is_in_the_dark() => "Whether the run ended cannot be told".to_owned(),
-        None => "The run did not end".to_owned(),
-    });
+    let key = &fault.key;
     let what = match fault.bytes {
-        _ if newer => "record of a newer program",
+        _ if fault.error.kind() == ErrorKind::Unsupported => "record of a newer program",
         Some(_) => "damaged record",
         None => "gap before record",
     };
+    // Where it is stands apart.
+    let message = fault.error.message().replace(&format!("record `{key}`, "), "");
+    let known = vec![
+        message.replace(&format!("record `{key}`"), "the record").replace(&format!("`{key}`"), "it"),
+        format!("{} of the run can be read", count(seen.whole, "other record")),
+        match &seen.result {
+            Some(result) => format!("The run ended: {}", ended(result)),
+            None if seen.is_in_the_dark() => "Whether the run ended cannot be told".to_owned(),
+            None => "The run did not end".to_owned(),
+        },
+    ];
     Finding {
         severity: Severity::Problem,
-        what: format!("{what} {}", fault.key),
-        place: fault.key.clone(),
+        what: format!("{what} {} of run {}", key.rsplit('/').next().unwrap_or(key), seen.run),
+        place: key.clone(),
         known,
         action: fault.error.advice_text().unwrap_or_default().to_owned(),
         fixable: false,
-        subject: Subject::Record { key: fault.key.clone() },
+        subject: Subject::Record { key: key.clone() },
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) struct RunSeen {
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) key: String,
+    /// How many there are; `None` if it is another that is missing.
     pub(super) bytes: Option<usize>,
     pub(super) error: Error,
 }

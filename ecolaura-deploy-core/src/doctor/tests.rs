@@ -190,7 +190,7 @@ async fn damage_is_named_with_what_is_still_known_and_left_alone() {
         assert_eq!(examination.findings.len(), 1, "{damage}: {examination:?}");
         let finding = &examination.findings[0];
         assert_eq!((finding.severity, finding.fixable), (Severity::Problem, false), "{damage}");
-        let said = format!("{} {}", finding.what, finding.known.join(" "));
+        let said = format!("{} {} {}", finding.what, finding.place, finding.known.join(" "));
         let expected: &[&str] = match damage {
             "missing" => &["1 record", "is missing", &keys[2], "it succeeded"],
             "newer" => &["newer program", key, "schema 7", "it succeeded"],
