@@ -2,17 +2,17 @@
 //!
 //! A record is one JSON object of one line: `schema`, `run`, `seq`, `at`, `nonce`, `prev` (the checksum of the record
 //! before), `body`, and last `checksum`, the SHA-256 over everything before its comma. Keys:
-//! `environments/ENV/runs/RUN/SEQ`, `environments/ENV/releases/SEQUENCE`, `evidence/KIND/FINGERPRINT`.
+//! `environments/ENV/runs/RUN/SEQ`, `environments/ENV/releases/NUMBER`, `evidence/KIND/FINGERPRINT`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::RunStore;
+use super::{RunStore, seal};
 use crate::{
     Error, ErrorKind, ErrorRecord, Result,
     run::RunResult,
     step::{EffectClass, UndoRecord},
-    vocabulary::{Digest, EnvironmentName, Name, Release},
+    vocabulary::{Digest, EnvironmentName, Name},
 };
 
 /// The version of the form of records. A reader refuses a newer one.
@@ -139,49 +139,16 @@ pub struct Record {
     pub body: RecordBody,
 }
 
-const CHECKSUM: &str = ",\"checksum\":\"";
-
 impl Record {
     /// The line that is stored, and its checksum.
     pub(crate) fn seal(&self) -> Result<(Vec<u8>, Digest)> {
-        let mut line = Vec::with_capacity(768);
-        serde_json::to_writer(&mut line, self)
-            .map_err(|error| Error::internal("store.record", "a record cannot be written").with_source(error))?;
-        line.pop();
-        let checksum = Digest::of(&line);
-        line.extend_from_slice(CHECKSUM.as_bytes());
-        line.extend_from_slice(checksum.to_string().as_bytes());
-        line.extend_from_slice(b"\"}\n");
-        Ok((line, checksum))
+        seal::seal(self)
     }
 
     /// Reads and checks a stored line. Fails with [`ErrorKind::Corrupt`] naming key and bytes, and with
     /// [`ErrorKind::Unsupported`] naming both versions when it is of a newer form.
     pub fn open(key: &str, line: &[u8]) -> Result<(Self, Digest)> {
-        let corrupt = |what: String| {
-            Error::new(ErrorKind::Corrupt, "store.read", format!("record `{key}`, bytes 0..{}: {what}", line.len()))
-                .advice("restore the file from a copy; nothing was changed")
-        };
-        let text = std::str::from_utf8(line).map_err(|error| corrupt(format!("not UTF-8: {error}")))?;
-        let found: Option<u32> = serde_json::from_str::<serde_json::Value>(text)
-            .ok()
-            .and_then(|value| value["schema"].as_u64()?.try_into().ok());
-        if let Some(found) = found.filter(|found| *found > SCHEMA) {
-            let message = format!("record `{key}` has schema {found}, this program knows {SCHEMA}");
-            return Err(Error::new(ErrorKind::Unsupported, "store.read", message).advice("use a newer program"));
-        }
-        let (body, tail) = text.rsplit_once(CHECKSUM).ok_or_else(|| corrupt("it ends before its checksum".into()))?;
-        let stored: Digest = tail
-            .strip_suffix("\"}\n")
-            .and_then(|digest| digest.parse().ok())
-            .ok_or_else(|| corrupt("its checksum is damaged".into()))?;
-        let actual = Digest::of(body);
-        if stored != actual {
-            return Err(corrupt(format!("its checksum says {stored}, its content {actual}")));
-        }
-        let record = serde_json::from_str(&format!("{body}}}"))
-            .map_err(|error| corrupt(format!("it is whole but cannot be read: {error}")))?;
-        Ok((record, stored))
+        seal::open(key, line, SCHEMA)
     }
 }
 
@@ -207,72 +174,4 @@ pub async fn read_run(store: &dyn RunStore, environment: &EnvironmentName, run: 
         records.push(record);
     }
     Ok(records)
-}
-
-/// The releases that an environment had.
-#[derive(Debug, Clone)]
-pub struct StoredReleases<'a> {
-    store: &'a dyn RunStore,
-    environment: &'a EnvironmentName,
-}
-
-impl<'a> StoredReleases<'a> {
-    /// Those of `environment`.
-    pub fn new(store: &'a dyn RunStore, environment: &'a EnvironmentName) -> Self {
-        Self { store, environment }
-    }
-
-    fn prefix(&self) -> String {
-        format!("environments/{}/releases", self.environment)
-    }
-
-    /// Every record, oldest first: what was live after each successful run.
-    pub async fn all(&self) -> Result<Vec<(String, Release)>> {
-        let mut releases = Vec::new();
-        for key in self.store.list(&self.prefix()).await? {
-            let Some(body) = self.store.get(&key).await? else { continue };
-            let release = serde_json::from_slice(&body).map_err(|error| {
-                Error::new(ErrorKind::Corrupt, "store.read", format!("release `{key}` cannot be read"))
-                    .with_source(error)
-            })?;
-            releases.push((key, release));
-        }
-        Ok(releases)
-    }
-
-    /// What is live: the newest record.
-    pub async fn last(&self) -> Result<Option<Release>> {
-        Ok(self.all().await?.pop().map(|(_, release)| release))
-    }
-
-    /// What was live before the live one came. A release that was rolled back from does not count: a roll-back records
-    /// the release that it went back to, so the next one goes back further.
-    pub async fn previous(&self) -> Result<Option<Release>> {
-        let mut line: Vec<Release> = Vec::new();
-        for (_, release) in self.all().await? {
-            line.retain(|earlier| earlier.sequence < release.sequence);
-            line.push(release);
-        }
-        line.pop();
-        Ok(line.pop())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{store::ObjectRunStore, vocabulary::ReleaseSequence};
-
-    #[tokio::test]
-    async fn the_previous_release_is_not_one_that_was_rolled_back_from() {
-        let (store, dev) = (ObjectRunStore::memory(), "dev".parse().unwrap());
-        let releases = StoredReleases::new(&store, &dev);
-        let expected = [None, Some(1), Some(2), Some(1), Some(2), None, Some(1)];
-        for (record, (sequence, previous)) in [1, 2, 3, 2, 4, 1, 5].into_iter().zip(expected).enumerate() {
-            let body = serde_json::to_vec(&Release::new(ReleaseSequence(sequence), "x")).unwrap();
-            store.create(&format!("environments/dev/releases/{record:08}"), body.into()).await.unwrap();
-            let found = releases.previous().await.unwrap().map(|release| release.sequence.0);
-            assert_eq!(found, previous, "after record {record}");
-        }
-    }
 }
