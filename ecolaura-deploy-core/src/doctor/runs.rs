@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How many records are read at the same time.
-const READS: usize = 16;
+pub(super) const READS: usize = 16;
 
 /// What the records of one run say.
 #[derive(Debug, Default)]
