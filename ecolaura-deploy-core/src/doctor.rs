@@ -25,6 +25,8 @@ mod busy;
 mod examine;
 mod findings;
 mod fix;
+mod held;
+mod records;
 mod runs;
 #[cfg(test)]
 mod tests;

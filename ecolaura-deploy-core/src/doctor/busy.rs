@@ -1,7 +1,7 @@
 //! Whether backends may be in use.
 
-use super::{Doctor, runs};
-use crate::{Context, Result, vocabulary::EnvironmentName};
+use super::{Doctor, held, runs};
+use crate::{Context, ErrorKind, Result, vocabulary::EnvironmentName};
 
 impl Doctor {
     /// Why what is left over in the backends may be in use; `None` if it is not. Environments of one run store share
@@ -11,10 +11,25 @@ impl Doctor {
             cx.check(operation)?;
             // What is not an environment's name was not made by a run.
             let Ok(environment) = name.parse::<EnvironmentName>() else { continue };
-            if let Some(run) = runs::newest_open(self.store.as_ref(), &environment).await? {
-                return Ok(Some(format!("run {run} of {environment} is open and may still need it")));
+            if let Some(why) = self.environment_in_use(&environment).await? {
+                return Ok(Some(why));
             }
         }
         Ok(None)
+    }
+
+    async fn environment_in_use(&self, environment: &EnvironmentName) -> Result<Option<String>> {
+        let store = self.store.as_ref();
+        let held = match held::read(store, environment).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                return Ok(Some(format!("{environment} may be held by a newer program")));
+            }
+            held => held?,
+        };
+        if let Some(why) = held.and_then(|held| held.in_use(environment)) {
+            return Ok(Some(why));
+        }
+        let open = runs::newest_open(store, environment).await?;
+        Ok(open.map(|run| format!("run {run} of {environment} is open and may still need it")))
     }
 }

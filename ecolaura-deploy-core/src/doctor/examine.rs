@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Doctor, Examination, Finding, Severity, Subject, findings, runs};
-use crate::{Context, ErrorRecord, Result, backend::Inspect, store::run_prefix};
+use super::{
+    Doctor, Examination, Finding, Severity, Subject, findings,
+    held::{self, Held},
+    records, runs,
+};
+use crate::{Context, ErrorKind, ErrorRecord, Result, backend::Inspect, store::run_prefix};
 
 const OPERATION: &str = "doctor.examine";
 
@@ -14,7 +18,10 @@ impl Doctor {
     /// be read, and with `Cancelled` or `Timeout`.
     pub async fn examine(&self, cx: &Context) -> Result<Examination> {
         cx.check(OPERATION)?;
-        let mut findings = self.runs(cx).await?;
+        let store = self.store.as_ref();
+        let held = readable(held::read(store, &self.environment).await)?;
+        let mut findings = self.runs(cx, held.as_ref()).await?;
+        findings.extend(records::faults(store, &self.environment).await?.iter().map(findings::stray_fault));
         let in_use = self.in_use(cx, OPERATION).await?;
         for backend in &self.backends {
             findings.extend(look_at(cx, backend, in_use.as_deref()).await?);
@@ -22,14 +29,24 @@ impl Doctor {
         Ok(Examination { environment: self.environment.clone(), at: cx.clock().now(), findings })
     }
 
-    async fn runs(&self, cx: &Context) -> Result<Vec<Finding>> {
+    async fn runs(&self, cx: &Context, held: Option<&Held>) -> Result<Vec<Finding>> {
         let runs = runs::read(cx, OPERATION, self.store.as_ref(), &self.environment).await?;
         let place = |run: &str| run_prefix(&self.environment, run);
         let open = runs.iter().filter(|seen| seen.is_open());
-        let mut found: Vec<_> = open.map(|seen| findings::open_run(seen, place(&seen.run), &self.calls)).collect();
+        let mut found: Vec<_> =
+            open.map(|seen| findings::open_run(seen, place(&seen.run), (&self.calls, held))).collect();
+        found.extend(held.map(|held| held.finding(&self.environment, &self.calls)));
         found.extend(runs.last().and_then(|seen| findings::needs_operator(seen, place(&seen.run))));
         found.extend(runs.iter().flat_map(|seen| seen.faults.iter().map(move |fault| findings::fault(seen, fault))));
         Ok(found)
+    }
+}
+
+/// A lock of a newer program is among the records that cannot be read.
+fn readable(held: Result<Option<Held>>) -> Result<Option<Held>> {
+    match held {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+        held => held,
     }
 }
 

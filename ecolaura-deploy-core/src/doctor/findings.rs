@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Finding, Severity, Subject,
+    held::Held,
     runs::{Fault, RunSeen},
 };
 use crate::{
@@ -27,7 +28,7 @@ impl Default for Calls {
 }
 
 /// A run that did not end.
-pub(super) fn open_run(seen: &RunSeen, place: String, calls: &Calls) -> Finding {
+pub(super) fn open_run(seen: &RunSeen, place: String, (calls, held): (&Calls, Option<&Held>)) -> Finding {
     let mut known = vec![began(seen)];
     known.extend(seen.begun.iter().map(|(step, (attempt, at))| {
         format!("`{step}` was begun at {} (attempt {attempt}); whether it took effect is not recorded", moment(*at))
@@ -43,12 +44,14 @@ pub(super) fn open_run(seen: &RunSeen, place: String, calls: &Calls) -> Finding 
         known.push(format!("It waits: {reason}"));
     }
     let Calls { resume, roll_back } = calls;
+    let works = held.is_some_and(|held| held.works_on(&seen.run));
     let action = match seen.undoing.is_some() {
+        _ if works => "let it end: its deployer lives".to_owned(),
         true => format!("`{roll_back}` finishes the undoing; the next run does it first by itself"),
         false => format!("`{resume}` goes on with it, `{roll_back}` undoes it; the next run undoes it first by itself"),
     };
     Finding {
-        severity: Severity::Warning,
+        severity: if works { Severity::Note } else { Severity::Warning },
         what: format!("open run {}", seen.run),
         place,
         known,
@@ -92,29 +95,47 @@ pub(super) fn needs_operator(seen: &RunSeen, place: String) -> Option<Finding> {
 
 /// A record that is damaged, missing, or of a newer program.
 pub(super) fn fault(seen: &RunSeen, fault: &Fault) -> Finding {
-    let newer = fault.error.kind() == ErrorKind::Unsupported;
-    let mut known = vec![fault.error.message().to_owned()];
-    known.extend(fault.bytes.map(|bytes| {
-        format!("The record has {}; {} of the run are whole", size(bytes as u64), count(seen.whole, "other record"))
-    }));
-    known.push(match &seen.result {
-        Some(result) => format!("The run ended: {}", ended(result)),
-        None if seen.is_in_the_dark() => "Whether the run ended cannot be told".to_owned(),
-        None => "The run did not end".to_owned(),
-    });
+    let known = vec![
+        format!("{} of the run can be read", count(seen.whole, "other record")),
+        match &seen.result {
+            Some(result) => format!("The run ended: {}", ended(result)),
+            None if seen.is_in_the_dark() => "Whether the run ended cannot be told".to_owned(),
+            None => "The run did not end".to_owned(),
+        },
+    ];
+    faulty(fault, known)
+}
+
+/// The same of a record that is no run's.
+pub(super) fn stray_fault(fault: &Fault) -> Finding {
+    let known = match fault.key.split('/').nth(2) {
+        Some("state") => "It is a snapshot; what it says can be made again from older ones and from the runs",
+        Some("releases") => "It says which release was live; older ones can be read",
+        Some("epochs") => "It is of the environment's lock; it counts as taken by somebody unknown",
+        _ => "Nothing rests on it",
+    };
+    faulty(fault, vec![known.to_owned()])
+}
+
+fn faulty(fault: &Fault, known: Vec<String>) -> Finding {
+    let key = &fault.key;
     let what = match fault.bytes {
-        _ if newer => "record of a newer program",
+        _ if fault.error.kind() == ErrorKind::Unsupported => "record of a newer program",
         Some(_) => "damaged record",
         None => "gap before record",
     };
+    // Where it is stands apart.
+    let message = fault.error.message().replace(&format!("record `{key}`, "), "");
+    let message = message.replace(&format!("record `{key}`"), "the record").replace(&format!("`{key}`"), "it");
+    let name = key.splitn(3, '/').nth(2).unwrap_or(key);
     Finding {
         severity: Severity::Problem,
-        what: format!("{what} {}", fault.key),
-        place: fault.key.clone(),
-        known,
+        what: format!("{what} {name}"),
+        place: key.clone(),
+        known: std::iter::once(message).chain(known).collect(),
         action: fault.error.advice_text().unwrap_or_default().to_owned(),
         fixable: false,
-        subject: Subject::Record { key: fault.key.clone() },
+        subject: Subject::Record { key: key.clone() },
     }
 }
 
@@ -140,7 +161,7 @@ pub(super) fn left_over(backend: &dyn Inspect, leftover: Leftover, in_use: Optio
         place: backend.name().to_string(),
         known,
         action: match in_use {
-            Some(_) => format!("{}, once that run is over", leftover.action),
+            Some(_) => format!("{}, once that is over", leftover.action),
             None => leftover.action.clone(),
         },
         fixable: in_use.is_none(),

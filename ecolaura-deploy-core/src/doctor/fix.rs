@@ -34,7 +34,7 @@ impl Doctor {
         let Subject::Leftover { backend, leftover } = &finding.subject else { return Ok(()) };
         if let Some(why) = self.in_use(cx, OPERATION).await? {
             let message = format!("`{}` may be in use by now: {why}", leftover.object);
-            return Err(Error::new(ErrorKind::Conflict, OPERATION, message).advice("try again once that run is over"));
+            return Err(Error::new(ErrorKind::Conflict, OPERATION, message).advice("try again once that is over"));
         }
         self.clean(cx, backend, leftover).await
     }

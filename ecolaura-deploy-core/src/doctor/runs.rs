@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How many records are read at the same time.
-const READS: usize = 16;
+pub(super) const READS: usize = 16;
 
 /// What the records of one run say.
 #[derive(Debug, Default)]
@@ -44,6 +44,7 @@ pub(super) struct RunSeen {
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) key: String,
+    /// How many there are; `None` if it is another that is missing.
     pub(super) bytes: Option<usize>,
     pub(super) error: Error,
 }

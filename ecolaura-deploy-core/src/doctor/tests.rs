@@ -6,7 +6,10 @@ use tokio::sync::Notify;
 use super::*;
 use crate::{
     Context, Error, ErrorKind, Result,
-    pipeline::{Pipeline, constant},
+    clock::{Clock, SystemClock},
+    lock::{self, Holder, LockPolicy},
+    nonce::{NonceSource, RandomNonces},
+    pipeline::{Landing, Pipeline, constant},
     report::{
         Style,
         plain::{render_examination, render_fixed},
@@ -190,7 +193,7 @@ async fn damage_is_named_with_what_is_still_known_and_left_alone() {
         assert_eq!(examination.findings.len(), 1, "{damage}: {examination:?}");
         let finding = &examination.findings[0];
         assert_eq!((finding.severity, finding.fixable), (Severity::Problem, false), "{damage}");
-        let said = format!("{} {}", finding.what, finding.known.join(" "));
+        let said = format!("{} {} {}", finding.what, finding.place, finding.known.join(" "));
         let expected: &[&str] = match damage {
             "missing" => &["1 record", "is missing", &keys[2], "it succeeded"],
             "newer" => &["newer program", key, "schema 7", "it succeeded"],
@@ -232,4 +235,84 @@ async fn a_backend_that_is_away_hides_no_other() {
     let text = render_examination(&examination, &Style::plain());
     assert!(text.contains("Nobody answers") && text.contains("Start it."), "{text}");
     assert!(text.ends_with("dev: 1 problem, 1 warning; a fix cleans up 1\n"), "{text}");
+}
+
+/// Holds `environment` by `holder`, and forgets about it. The number of the epoch.
+async fn hold(store: &Arc<dyn RunStore>, environment: &str, holder: Holder) -> u64 {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let nonces: Arc<dyn NonceSource> = Arc::new(RandomNonces);
+    let request = lock::Request {
+        store,
+        clock: &clock,
+        nonces: &nonces,
+        environment: &environment.parse().unwrap(),
+        run: "r1",
+        holder: &holder,
+        landing: Landing::Unnumbered,
+        policy: LockPolicy::default(),
+    };
+    lock::acquire(&cx(environment), request).await.unwrap().number()
+}
+
+fn gone() -> Holder {
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let holder = Holder::of_process(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    holder
+}
+
+#[tokio::test]
+async fn who_holds_the_environment_is_told_and_whether_it_lives() {
+    let here = || format!("process {}", std::process::id());
+    let elsewhere = Holder::new("elsewhere", 42, "");
+    for (holder, severity, parts, usable) in [
+        (Holder::this_process(), Severity::Note, ["is held\n", "lives, on this machine", "Let it end"], false),
+        (elsewhere, Severity::Note, ["perhaps by nobody", "cannot be told", "silent for 1 min 15 s"], false),
+        (gone(), Severity::Warning, ["held by nobody", "proven gone", "takes it over at once"], true),
+    ] {
+        let (store, dir) = (memory(), tempfile::tempdir().unwrap());
+        let who =
+            if severity == Severity::Note && !parts[0].contains("perhaps") { here() } else { "for run r1".into() };
+        let doctor = doctor(&store).inspect(kept(dir.path()));
+        let free = doctor.examine(&cx("dev")).await.unwrap();
+        let number = hold(&store, "dev", holder).await;
+        let before = all(&store).await;
+        let examination = doctor.examine(&cx("dev")).await.unwrap();
+        assert_eq!((examination.findings.len(), examination.findings[0].severity), (2, severity));
+        assert_eq!(examination.findings[0].subject, Subject::Epoch { number });
+        assert_eq!(examination.findings[1].fixable, usable);
+        let text = render_examination(&examination, &Style::plain().with_width(200));
+        for part in parts.into_iter().chain([who.as_str(), "sign of life"]) {
+            assert!(text.contains(part), "no {part}: {text}");
+        }
+        let fixed = doctor.fix(&cx("dev"), &free, Dry::No).await.unwrap();
+        assert_eq!((fixed.done.len(), fixed.failed.len()), (usize::from(usable), usize::from(!usable)));
+        assert_eq!(all(&store).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_held_environment_keeps_what_it_shares_with_others() {
+    let (store, dir) = (memory(), tempfile::tempdir().unwrap());
+    hold(&store, "staging", Holder::this_process()).await;
+    let examination = doctor(&store).inspect(kept(dir.path())).examine(&cx("dev")).await.unwrap();
+    assert_eq!((examination.findings.len(), examination.findings[0].fixable), (1, false));
+    assert!(examination.findings[0].known.iter().any(|known| known.contains("staging is held by")));
+}
+
+#[tokio::test]
+async fn damage_of_the_lock_is_named_and_a_lock_of_a_newer_program_keeps_all() {
+    for (line, what) in [(&b"{"[..], "damaged record"), (br#"{"schema":7}"#, "record of a newer program")] {
+        let (store, dir) = (memory(), tempfile::tempdir().unwrap());
+        let held = format!("epochs/{:010}/held", hold(&store, "dev", gone()).await);
+        overwrite(&store, &format!("environments/dev/{held}"), line).await;
+        let before = all(&store).await;
+        let doctor = doctor(&store).inspect(kept(dir.path()));
+        let examination = doctor.examine(&cx("dev")).await.unwrap();
+        let named = format!("{what} {held}");
+        assert!(whats(&examination).contains(&named.as_str()), "{examination:?}");
+        assert!(!examination.findings.last().unwrap().fixable, "{examination:?}");
+        assert_eq!(all(&store).await, before);
+    }
 }
