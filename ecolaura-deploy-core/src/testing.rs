@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod fake;
 pub mod faulty;
+pub mod inject;
 pub mod recording;
 
 pub use self::faulty::{Fault, Faulty};
