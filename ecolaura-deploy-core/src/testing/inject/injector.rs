@@ -19,6 +19,9 @@ use crate::{Context, Result};
 /// Called with each entry of the ledger as soon as the backend has answered.
 type Watch = Arc<dyn Fn(&Entry) + Send + Sync>;
 
+/// Done once, when a call begins.
+type Hook = Box<dyn FnOnce() + Send>;
+
 /// Which calls fail, and the ledger of what happened. Clones share all of it.
 ///
 /// ```
@@ -48,9 +51,10 @@ impl fmt::Debug for Injector {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     ordered: Vec<Order>,
+    hooks: BTreeMap<(u32, bool), Vec<Hook>>,
     counts: BTreeMap<&'static str, u32>,
     /// How often a caller made the same call, for its place in the schedule.
     turns: BTreeMap<String, u32>,
@@ -120,9 +124,21 @@ impl Injector {
         self.state().ordered.push(Order { call: None, first: nth, fault });
     }
 
+    /// Does `hook` when the `nth` of all calls begins, before the backend is reached.
+    pub fn when(&self, nth: u32, hook: impl FnOnce() + Send + 'static) {
+        self.state().hooks.entry((nth, false)).or_default().push(Box::new(hook));
+    }
+
+    /// Does `hook` when the backend has done the `nth` of all calls, before the caller hears of it.
+    pub fn when_done(&self, nth: u32, hook: impl FnOnce() + Send + 'static) {
+        self.state().hooks.entry((nth, true)).or_default().push(Box::new(hook));
+    }
+
     /// From now on nothing fails.
     pub fn heal(&self) {
-        self.state().ordered.clear();
+        let mut state = self.state();
+        state.ordered.clear();
+        state.hooks.clear();
     }
 
     /// How many calls of this name there were.
@@ -186,7 +202,15 @@ impl Injector {
         let fault = state.ordered.iter().find(|order| order.hits(name, nth, overall)).map(|order| order.fault);
         let entry = Entry { call: name, writes, nth, subject, caller, fault, reached: Reached::Nothing };
         state.ledger.push(entry);
-        Open { injector: self, place: state.ledger.len() - 1, name, writes, fault }
+        let place = state.ledger.len() - 1;
+        drop(state);
+        self.hook(overall, false);
+        Open { injector: self, place, name, writes, fault }
+    }
+
+    fn hook(&self, overall: u32, done: bool) {
+        let hooks = self.state().hooks.remove(&(overall, done)).unwrap_or_default();
+        hooks.into_iter().for_each(|hook| hook());
     }
 
     fn reached(&self, place: usize, reached: Reached) {
@@ -235,6 +259,10 @@ impl Open<'_> {
         let result = work.await;
         let reached = result.as_ref().err().map_or(Reached::Done, |error| Reached::Failed(error.kind()));
         self.injector.reached(self.place, reached);
+        if reached == Reached::Done {
+            self.injector.hook(u32::try_from(self.place + 1).unwrap_or(u32::MAX), true);
+            self.injector.process.runs().await;
+        }
         result
     }
 

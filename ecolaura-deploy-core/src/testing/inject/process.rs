@@ -45,6 +45,11 @@ impl Process {
         let _ = self.life.subscribe().wait_for(|life| *life == Life::Dead).await;
     }
 
+    /// Returns when it is stopped or dead.
+    pub(crate) async fn stands(&self) {
+        let _ = self.life.subscribe().wait_for(|life| *life != Life::Running).await;
+    }
+
     /// Stops it, as `SIGSTOP` or a sleeping laptop does.
     pub fn pause(&self) {
         self.turn(Life::Running, Life::Paused);
