@@ -73,6 +73,7 @@ pub struct Context {
     step: Option<Arc<str>>,
     attempt: u32,
     undoing: bool,
+    prior: Option<Arc<serde_json::Value>>,
 }
 
 /// The instant in `time`; a time that no clock can hold is 30 years.
@@ -111,6 +112,7 @@ impl Context {
             step: None,
             attempt: 1,
             undoing: false,
+            prior: None,
         }
     }
 
@@ -170,6 +172,10 @@ impl Context {
         Self { step: Some(Arc::from(step)), attempt, cancel, ..self.clone() }
     }
 
+    pub(crate) fn with_prior(self, prior: Option<serde_json::Value>) -> Self {
+        Self { prior: prior.map(Arc::new), ..self }
+    }
+
     /// For undoing `step`: fresh, so that neither the cancel nor the deadline of what failed reaches it.
     pub(crate) fn for_undo(&self, step: &str, attempt: u32) -> Self {
         Self { deadline: None, undoing: true, ..self.for_attempt(step, attempt, CancellationToken::new()) }
@@ -210,6 +216,13 @@ impl Context {
     pub fn effect_key(&self) -> String {
         let undo = if self.undoing { "/undo" } else { "" };
         format!("{}/{}{undo}", self.run_id(), self.step())
+    }
+
+    /// What [`Step::prepare`](crate::step::Step::prepare) answered before an earlier attempt of this step that may have
+    /// had an effect, in this process or in one that is gone. `None` in a first attempt: the present state is the
+    /// prior one then.
+    pub fn prior<U: DeserializeOwned>(&self) -> Option<U> {
+        serde_json::from_value(self.prior.as_deref()?.clone()).ok()
     }
 
     /// The clock.

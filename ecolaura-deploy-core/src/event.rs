@@ -43,6 +43,8 @@ pub enum StepOutcome {
     Done,
     /// There was nothing to do.
     Unchanged,
+    /// An earlier process of the same run had done it.
+    Kept,
     /// It failed; the error says what is known of its effect.
     Failed {
         /// Why.
@@ -67,6 +69,16 @@ pub enum EventKind {
     },
     /// The run began.
     RunStarted,
+    /// A run that another process left goes on. Comes in place of [`EventKind::RunStarted`].
+    RunResumed {
+        /// When the run began.
+        since: Timestamp,
+        /// How many steps are done already.
+        kept: usize,
+        /// Whether it is undone, and why; it goes forward otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<String>,
+    },
     /// A step's first attempt begins.
     StepStarted,
     /// How far a long operation is.

@@ -8,6 +8,31 @@
 //! such process), or when no new beat was seen for its whole term, measured by the observer's own monotonic clock; no
 //! wall clock is compared.
 
-mod holder;
+#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the runner takes it from here"))]
 
-pub use self::holder::Holder;
+mod acquire;
+mod beats;
+mod claims;
+mod decide;
+mod epoch;
+mod holder;
+mod layout;
+mod look;
+mod loss;
+mod policy;
+mod probe;
+mod process;
+mod prune;
+mod waiters;
+
+pub(crate) use self::{
+    acquire::{Request, acquire},
+    epoch::{Before, Epoch},
+    layout::Keys,
+    look::{numbers, see},
+};
+pub use self::{
+    holder::{Gone, Holder},
+    look::{Seen, look},
+    policy::{LockPolicy, Wait},
+};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::vocabulary::{Digest, EnvironmentName, Name};
 
 pub use self::build::{Plan, PlanProblems};
-pub(crate) use self::build::{build, check_refined, graph_digest, moved};
+pub(crate) use self::build::{build, check_refined, moved};
 
 /// The world a change happens in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -184,6 +184,8 @@ pub struct Totals {
     pub done: usize,
     /// Steps that had nothing to do.
     pub unchanged: usize,
+    /// Steps that an earlier process of the run had done.
+    pub kept: usize,
     /// Steps that failed.
     pub failed: usize,
     /// Steps that wait for a person or a window.
@@ -309,6 +311,7 @@ impl Totals {
         match &step.outcome {
             Some(StepOutcome::Done) => self.done += 1,
             Some(StepOutcome::Unchanged) => self.unchanged += 1,
+            Some(StepOutcome::Kept) => self.kept += 1,
             Some(StepOutcome::Failed { .. }) if step.waits() => self.waiting += 1,
             Some(StepOutcome::Failed { .. }) => self.failed += 1,
             Some(StepOutcome::Skipped { .. }) => self.skipped += 1,

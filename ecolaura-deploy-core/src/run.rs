@@ -5,14 +5,20 @@
 //! When something fails, what runs is asked to end, and what was done is undone in exact reverse order of completion,
 //! with a fresh context that the cancel does not reach.
 
+mod back;
 mod dispatcher;
+mod drive;
 mod emitter;
 mod ending;
 mod evidence;
 mod groups;
+mod history;
 mod progress;
+mod resume;
 mod retry;
 mod runner;
+mod same;
+mod signals;
 mod undo;
 mod unit;
 
@@ -21,7 +27,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::unit::panic_text;
 pub use self::{
     retry::RetryPolicy,
-    runner::{Finished, Runner},
+    runner::{Finished, OnCancel, Runner},
+    signals::stop_on_signals,
 };
 use crate::vocabulary::Name;
 

@@ -202,9 +202,15 @@ pub trait Step: fmt::Debug + Send + Sync + 'static {
     /// undone. After a cancel or a timeout it is undone in any case.
     async fn apply(&self, cx: &Context, input: Self::Input) -> Result<Applied<Self::Output, Self::Undo>>;
 
-    /// Whether an `apply` whose outcome is not known happened.
+    /// Whether an `apply` whose outcome is not known happened. Reads only. [`Context::prior`] tells what was prepared.
     async fn probe(&self, _cx: &Context, _input: Self::Input) -> Result<Probed<Self::Output>> {
         Ok(Probed::Unknown)
+    }
+
+    /// Whether a process that goes on with a run does this again although it was done: a window may have closed since.
+    /// What is behind it and was done stays done.
+    fn asks_again(&self) -> bool {
+        false
     }
 
     /// The backend that executes this step's undo data. Steps without one leave nothing to undo.

@@ -1,18 +1,30 @@
 //! Where records live: create-only objects under keys. What a run promises about durability rests on this alone.
 
+mod guarded;
 mod journal;
 mod object;
 mod record;
+mod releases;
+pub(crate) mod seal;
+mod state;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub(crate) use self::journal::{Journal, nonce};
+pub(crate) use self::{
+    guarded::Guarded,
+    journal::Journal,
+    record::read_chain,
+    releases::{NewRelease, StoredRelease},
+    state::{newest_snapshot, prune_states, write_state},
+};
 pub use self::{
     object::ObjectRunStore,
-    record::{Record, RecordBody, SCHEMA, StoredReleases, read_run},
+    record::{Record, RecordBody, SCHEMA, read_run},
+    releases::StoredReleases,
+    state::{EnvironmentState, LiveRelease, OpenRun, RunNote, state},
 };
 use crate::Result;
 

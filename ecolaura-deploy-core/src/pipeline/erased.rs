@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::handle::{AnyValue, Known, Outputs, Source};
 use crate::{
-    Context, Effect, Error, Result,
+    Context, Effect, Error, ErrorKind, Result,
     context::to_json,
     plan::Change,
-    step::{Applied, EffectClass, ErasedUndoer, Inputs, Need, Step, StepPlan, UndoRecord, erase_undoer},
+    step::{Applied, EffectClass, ErasedUndoer, Inputs, Need, Probed, Step, StepPlan, UndoRecord, erase_undoer},
     vocabulary::{Digest, Fingerprint},
 };
 
@@ -54,6 +54,10 @@ pub(crate) trait ErasedStep: Send + Sync {
     async fn refine(&self, cx: &Context, outputs: &Outputs) -> Result<Refined>;
     async fn prepare(&self, cx: &Context, outputs: &Outputs) -> Result<Option<UndoRecord>>;
     async fn apply(&self, cx: &Context, outputs: &Outputs) -> Result<Success>;
+    async fn probe(&self, cx: &Context, outputs: &Outputs) -> Result<Probed<Output>>;
+    fn asks_again(&self) -> bool;
+    /// An output as it stands in a record.
+    fn read(&self, json: &serde_json::Value) -> Result<Output>;
 }
 
 struct Erased<S, I> {
@@ -141,5 +145,28 @@ impl<S: Step, I: Source<Value = S::Input>> ErasedStep for Erased<S, I> {
             None => output_of(output).map_err(complete),
         };
         Ok(Success { outcome, undo: self.record(undo).map_err(complete)? })
+    }
+
+    async fn probe(&self, cx: &Context, outputs: &Outputs) -> Result<Probed<Output>> {
+        Ok(match self.step.probe(cx, self.input(outputs)?).await? {
+            Probed::Done(output) => Probed::Done(output_of(output)?),
+            Probed::NotDone => Probed::NotDone,
+            Probed::Partial => Probed::Partial,
+            Probed::Unknown => Probed::Unknown,
+        })
+    }
+
+    fn asks_again(&self) -> bool {
+        self.step.asks_again()
+    }
+
+    fn read(&self, json: &serde_json::Value) -> Result<Output> {
+        let value: S::Output = serde_json::from_value(json.clone()).map_err(|error| {
+            let message = format!("the recorded output of a `{}` cannot be read", self.step.kind());
+            Error::new(ErrorKind::Corrupt, "run.resume", message)
+                .with_source(error)
+                .advice("use the program that wrote it")
+        })?;
+        Ok(Output { value: Arc::new(value), json: json.clone() })
     }
 }

@@ -40,6 +40,16 @@ impl Landing {
     }
 }
 
+impl std::fmt::Display for Landing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unnumbered => f.write_str("names no release"),
+            Self::Forward(sequence) => write!(f, "brings release {sequence}"),
+            Self::Back(sequence) => write!(f, "goes back to release {sequence}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,11 @@
 //! From a pipeline to a plan: every step in order, all problems at once.
 
-use std::{collections::BTreeSet, fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use futures_util::FutureExt;
 
@@ -33,11 +38,51 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The plan of a run that goes on, as it was recorded, with `known` outputs of the steps that it passes over.
+    pub(crate) fn recorded(
+        pipeline: Arc<Pipeline>,
+        summary: PlanSummary,
+        known: &BTreeMap<String, serde_json::Value>,
+    ) -> Result<Self> {
+        let step = |node: &Node| {
+            let output = known.get(&node.name).map(|json| node.step.read(json)).transpose()?;
+            Ok(ErasedPlan {
+                changes: Vec::new(),
+                preconditions: BTreeMap::new(),
+                fingerprint: None,
+                warnings: Vec::new(),
+                output,
+                need: Need::Run,
+            })
+        };
+        let steps = pipeline.nodes.iter().map(step).collect::<Result<_>>()?;
+        Ok(Self { pipeline, summary, steps })
+    }
+
+    /// The plan of a run that is undone by another pipeline than its own.
+    pub(crate) fn of_another(pipeline: Arc<Pipeline>, summary: PlanSummary) -> Self {
+        Self { pipeline, summary, steps: Vec::new() }
+    }
+
+    /// The outputs of the steps that it passes over, for the record.
+    pub(crate) fn known(&self) -> BTreeMap<String, serde_json::Value> {
+        let skipped = self.summary.steps.iter().zip(&self.steps).filter(|(step, _)| step.skipped);
+        skipped.filter_map(|(step, plan)| Some((step.name.clone(), plan.output.as_ref()?.json.clone()))).collect()
+    }
+}
+
 /// Everything that is wrong with a pipeline, by step.
 #[derive(Debug)]
 pub struct PlanProblems(Vec<(Option<String>, Error)>);
 
 impl PlanProblems {
+    /// Fails if `pipeline` was put together wrongly.
+    pub(crate) fn of(pipeline: &Pipeline) -> Result<()> {
+        let problems = problems_of(pipeline);
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems).into()) }
+    }
+
     /// The problems, each with its step if it is one step's.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, &Error)> {
         self.0.iter().map(|(step, error)| (step.as_deref(), error))
@@ -82,9 +127,12 @@ pub(crate) async fn build(cx: &Context, pipeline: Arc<Pipeline>) -> Result<Plan>
 
 type Problems = Vec<(Option<String>, Error)>;
 
+fn problems_of(pipeline: &Pipeline) -> Problems {
+    pipeline.problems.iter().map(|error| (None, Error::invalid("pipeline.add", error.report()))).collect()
+}
+
 async fn plan_steps(cx: &Context, pipeline: &Pipeline) -> (Vec<ErasedPlan>, Problems) {
-    let mut problems: Problems =
-        pipeline.problems.iter().map(|error| (None, Error::invalid("pipeline.add", error.report()))).collect();
+    let mut problems = problems_of(pipeline);
     let names = |index: usize| pipeline.nodes.get(index).map_or_else(String::new, |node| node.name.clone());
     let known = Outputs::new(pipeline.nodes.len());
     let mut steps = Vec::with_capacity(pipeline.nodes.len());
@@ -166,16 +214,6 @@ fn list(digester: &mut Digester, lines: &[String]) {
     lines.iter().for_each(|line| {
         digester.field(line);
     });
-}
-
-/// The digest over what makes the graph: another one cannot continue a run of this one.
-pub(crate) fn graph_digest(nodes: &[Node]) -> Digest {
-    let mut digester = Digester::new();
-    for node in nodes {
-        digester.field(&node.name).field(node.step.kind()).field(node.group.as_str());
-        digester.field(format!("{:?}", node.needs));
-    }
-    digester.finish()
 }
 
 /// What moved between two plans of one pipeline, in lines. Never empty.

@@ -165,6 +165,7 @@ impl StepReport {
             }
             EventKind::Planned { .. }
             | EventKind::RunStarted
+            | EventKind::RunResumed { .. }
             | EventKind::CancelRequested { .. }
             | EventKind::RunFinished { .. } => {}
         }
@@ -175,7 +176,7 @@ fn clean_outcome(outcome: &StepOutcome) -> StepOutcome {
     match outcome {
         StepOutcome::Failed { error } => StepOutcome::Failed { error: clean_error(error) },
         StepOutcome::Skipped { because } => StepOutcome::Skipped { because: one_line(because) },
-        StepOutcome::Done | StepOutcome::Unchanged => outcome.clone(),
+        StepOutcome::Done | StepOutcome::Unchanged | StepOutcome::Kept => outcome.clone(),
     }
 }
 

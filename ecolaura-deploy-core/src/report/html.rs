@@ -132,6 +132,7 @@ fn ending(outcome: Option<&StepOutcome>) -> (&'static str, &'static str, &'stati
     match outcome {
         Some(StepOutcome::Done) => ("✓", "good", "done"),
         Some(StepOutcome::Unchanged) => ("=", "mute", "unchanged"),
+        Some(StepOutcome::Kept) => ("✓", "mute", "done before"),
         Some(StepOutcome::Failed { error }) if error.kind == ErrorKind::Waiting => ("…", "wait", "waiting"),
         Some(StepOutcome::Failed { .. }) => ("✗", "bad", "failed"),
         Some(StepOutcome::Skipped { .. }) => ("–", "mute", "skipped"),

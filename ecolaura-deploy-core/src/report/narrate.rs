@@ -40,6 +40,7 @@ impl Voice {
                 lines
             }
             (EventKind::RunStarted, _) => vec![said.line(' ', &format!("run {} started", one_line(&event.run)))],
+            (EventKind::RunResumed { kept, undo, .. }, _) => vec![said.resumed(&event.run, *kept, undo.as_deref())],
             (EventKind::RunFinished { .. }, _) => {
                 let mut lines = vec![String::new()];
                 lines.extend(split(&render_summary(run, &self.style)));
@@ -139,6 +140,14 @@ impl Said<'_> {
         plan.into_iter().any(|summary| summary.name == step.name && summary.skipped)
     }
 
+    fn resumed(&self, run: &str, kept: usize, undo: Option<&str>) -> String {
+        let run = one_line(run);
+        match undo {
+            None => self.line(' ', &format!("run {run} goes on, {} done before", count(kept, "step"))),
+            Some(cause) => self.painted(' ', Paint::Warn, &format!("run {run} is undone: {}", one_line(cause))),
+        }
+    }
+
     fn evidence(&self, title: &str, lines: &[String]) -> Vec<String> {
         let mut said = vec![self.line(' ', &one_line(title))];
         said.extend(lines.iter().take(EVIDENCE_LINES).map(|line| bar(&clean(line))));
@@ -158,6 +167,7 @@ impl Said<'_> {
                 vec![self.painted('✓', Paint::Good, &format!("done in {}{attempts}", duration(step.took)))]
             }
             Some(StepOutcome::Unchanged) => vec![self.painted('–', Paint::Dim, "unchanged")],
+            Some(StepOutcome::Kept) => vec![self.painted('–', Paint::Dim, "done before")],
             Some(StepOutcome::Skipped { because }) => {
                 vec![self.painted('–', Paint::Dim, &format!("skipped: {because}"))]
             }

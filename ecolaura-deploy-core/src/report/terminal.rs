@@ -156,7 +156,11 @@ impl Live {
 /// Whether the running lines show `kind` well enough.
 fn passing(kind: &EventKind, run: &RunReport) -> bool {
     match kind {
-        EventKind::StepStarted | EventKind::Status { .. } | EventKind::UndoStarted | EventKind::RunStarted => true,
+        EventKind::StepStarted
+        | EventKind::Status { .. }
+        | EventKind::UndoStarted
+        | EventKind::RunStarted
+        | EventKind::StepFinished { outcome: StepOutcome::Kept, .. } => true,
         EventKind::StepFinished { outcome: StepOutcome::Unchanged, .. } => {
             run.plan.as_ref().is_some_and(PlanSummary::is_noop)
         }

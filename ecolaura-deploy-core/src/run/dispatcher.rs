@@ -1,6 +1,11 @@
 //! Decides what starts, what stops and what is undone. One task owns this state.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{
     task::{JoinError, JoinSet},
@@ -9,17 +14,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RunResult,
     groups::{Groups, RELEASE, Stop},
+    history::waits,
+    resume::Start,
     undo::{Remains, Undoable},
-    unit::{End, Permit, Shared},
+    unit::{Begin, End, Permit, Shared},
 };
 use crate::{
-    Effect, Error, ErrorKind, ErrorRecord, Result,
-    context::Emit,
+    Effect, Error, ErrorKind, ErrorRecord,
+    context::{Emit, instant_in},
     event::{EventKind, StepOutcome},
-    plan::graph_digest,
-    step::{EffectClass, UndoRecord},
+    step::UndoRecord,
     store::RecordBody,
 };
 
@@ -49,6 +54,8 @@ pub(super) struct Dispatcher {
     /// For each step, those that wait for it.
     dependents: Vec<Vec<usize>>,
     ready: VecDeque<usize>,
+    /// Where each step that was begun by an earlier process goes on.
+    begin: BTreeMap<usize, Begin>,
     tasks: JoinSet<Message>,
     pub(super) groups: Groups,
     /// Cancelled when the run's future is dropped.
@@ -58,39 +65,23 @@ pub(super) struct Dispatcher {
     pub(super) first: Option<Stop>,
     done: Vec<Done>,
     pub(super) remains: Remains,
-    pub(super) undo_deadline: Duration,
+    pub(super) policy: Policy,
+    /// When what runs is asked to end, in a run that is being suspended.
+    impatient: Option<Instant>,
     pub(super) over: bool,
 }
 
-/// Runs the plan to its end.
-pub(super) async fn run(
-    shared: &Arc<Shared>,
-    cancel: CancellationToken,
-    deadline: Instant,
-    undo_deadline: Duration,
-) -> Result<RunResult> {
-    let pipeline = &shared.plan.pipeline;
-    shared
-        .journal
-        .append(RecordBody::RunStarted {
-            pipeline: pipeline.name.clone(),
-            environment: pipeline.environment.clone(),
-            plan: shared.plan.digest(),
-            graph: graph_digest(&pipeline.nodes),
-            steps: pipeline.step_names().map(str::to_owned).collect(),
-            library: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: shared.cx.epoch(),
-        })
-        .await?;
-    let mut dispatcher = Dispatcher::new(Arc::clone(shared), undo_deadline);
-    shared.emitter.emit(None, EventKind::Planned { plan: shared.plan.summary.clone() });
-    shared.emitter.emit(None, EventKind::RunStarted);
-    dispatcher.forward(cancel, deadline).await;
-    Ok(dispatcher.finish().await)
+/// How a run ends when it is asked to, or fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    /// For each undoing.
+    pub(super) undo_deadline: Duration,
+    /// Whether a cancel leaves everything as it is, to be resumed.
+    pub(super) suspend: bool,
 }
 
 impl Dispatcher {
-    fn new(shared: Arc<Shared>, undo_deadline: Duration) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, policy: Policy) -> Self {
         let nodes = &shared.plan.pipeline.nodes;
         let mut dependents = vec![Vec::new(); nodes.len()];
         let mut states = Vec::with_capacity(nodes.len());
@@ -109,23 +100,92 @@ impl Dispatcher {
             states,
             dependents,
             ready,
+            begin: BTreeMap::new(),
             tasks: JoinSet::new(),
             all,
             suspended: None,
             first: None,
             done: Vec::new(),
             remains: Remains::default(),
-            undo_deadline,
+            policy,
+            impatient: None,
             over: false,
         }
     }
 
-    async fn forward(&mut self, cancel: CancellationToken, deadline: Instant) {
+    /// Takes over where earlier processes of the run left each step.
+    pub(super) fn go_on(&mut self, starts: Vec<Start>) {
+        self.wait_for_gates(&starts);
+        let (mut failed, mut gone) = (Vec::new(), Vec::new());
+        for (index, start) in starts.into_iter().enumerate() {
+            match start {
+                Start::Fresh => {}
+                Start::Kept { output, undo, at } => {
+                    self.shared.outputs.set(index, output.value);
+                    self.note_done(index, at, undo);
+                    self.finished(index, StepOutcome::Kept, Duration::ZERO);
+                    self.release_dependents(index);
+                }
+                Start::Gone { because } => {
+                    self.skip(index, &because);
+                    gone.push((self.groups.of(index), because));
+                }
+                Start::From(begin) => _ = self.begin.insert(index, begin),
+                Start::Failed { error, undo, at } => failed.push((index, error, undo, at)),
+            }
+        }
+        for (index, error, undo, at) in failed {
+            self.note_effect(index, error.effect, undo, at);
+            let stop = Stop::of_step(&self.shared.node(index).name, error.message.clone());
+            self.finished(index, StepOutcome::Failed { error }, Duration::ZERO);
+            self.stop(self.groups.of(index), stop);
+        }
+        for (group, because) in gone {
+            self.stop(group, Stop::of_run("an undoing", &because));
+        }
+        // Of a group that stops, what was begun is not begun again: it is undone.
+        let stopped = |index: &usize| self.groups.stop_of(self.groups.of(*index)).is_some();
+        let (left, begin) = std::mem::take(&mut self.begin).into_iter().partition(|(index, _)| stopped(index));
+        self.begin = begin;
+        let left: BTreeMap<usize, Begin> = left;
+        for (index, begin) in left {
+            self.note_effect(index, begin.left.unwrap_or(Effect::None), begin.undo, begin.at);
+        }
+        self.undo_what_is_quiet();
+    }
+
+    /// What is not done yet and is behind a gate that is asked again waits for it, also where all between them is done.
+    fn wait_for_gates(&mut self, starts: &[Start]) {
+        let shared = Arc::clone(&self.shared);
+        let mut behind: Vec<BTreeSet<usize>> = Vec::with_capacity(starts.len());
+        for (index, start) in starts.iter().enumerate() {
+            let node = shared.node(index);
+            let mut gates: BTreeSet<usize> = node.needs.iter().flat_map(|need| behind[*need].clone()).collect();
+            if !start.is_kept() {
+                for gate in std::mem::take(&mut gates).into_iter().filter(|gate| !node.needs.contains(gate)) {
+                    self.dependents[gate].push(index);
+                    if let State::Waiting { missing } = &mut self.states[index] {
+                        *missing += 1;
+                    }
+                }
+                if matches!(start, Start::From(_)) && node.step.asks_again() {
+                    gates.insert(index);
+                }
+            }
+            behind.push(gates);
+        }
+    }
+
+    /// Runs to the end, or until a cancel, the deadline, or the loss of the lock.
+    pub(super) async fn forward(&mut self, cancel: CancellationToken, deadline: Instant) {
         let mut asked = false;
-        let (mut cancelled, mut late) = (pin!(cancel.cancelled()), pin!(sleep_until(deadline)));
+        let lost = self.shared.lost.clone();
+        let (mut cancelled, mut late, mut lost) =
+            (pin!(cancel.cancelled()), pin!(sleep_until(deadline)), pin!(lost.cancelled()));
+        let mut ousted = false;
         if cancel.is_cancelled() {
             asked = true;
-            self.stop_all("a cancel", "the run was cancelled").await;
+            self.asked("a cancel", "the run was cancelled").await;
         }
         loop {
             self.start_ready();
@@ -134,17 +194,36 @@ impl Dispatcher {
             }
             tokio::select! {
                 biased;
+                () = &mut lost, if !ousted => {
+                    ousted = true;
+                    self.stop(RELEASE, Stop::of_run("another process", "the lock of the environment was lost"));
+                }
                 () = &mut cancelled, if !asked => {
                     asked = true;
-                    self.stop_all("a cancel", "the run was cancelled").await;
+                    self.asked("a cancel", "the run was cancelled").await;
                 }
                 () = &mut late, if !asked => {
                     asked = true;
                     self.stop_all("its deadline", "the run's deadline passed").await;
                 }
+                () = patience(self.impatient), if self.impatient.is_some() => {
+                    self.impatient = None;
+                    self.all.cancel();
+                }
                 Some(message) = self.tasks.join_next() => self.take(message),
             }
         }
+    }
+
+    /// A cancel: everything is undone, or what runs may end and the rest waits for whoever goes on.
+    async fn asked(&mut self, what: &str, cause: &str) {
+        if !self.policy.suspend {
+            return self.stop_all(what, cause).await;
+        }
+        self.shared.emitter.emit(None, EventKind::CancelRequested { cause: cause.to_owned() });
+        self.shared.suspending.store(true, Ordering::Relaxed);
+        self.suspended.get_or_insert_with(|| format!("{cause}; it can be resumed"));
+        self.impatient = Some(instant_in(self.shared.grace));
     }
 
     fn take(&mut self, message: std::result::Result<Message, JoinError>) {
@@ -163,6 +242,9 @@ impl Dispatcher {
     }
 
     fn start_ready(&mut self) {
+        if self.shared.suspending.load(Ordering::Relaxed) {
+            return;
+        }
         while let Some(index) = self.ready.pop_front() {
             if self.states[index] == State::Over {
                 continue;
@@ -179,10 +261,11 @@ impl Dispatcher {
         self.states[index] = State::Running;
         let cancel = self.groups.enter(self.groups.of(index));
         let shared = Arc::clone(&self.shared);
+        let begin = self.begin.remove(&index).unwrap_or_default();
         self.tasks.spawn(async move {
             let began = Instant::now();
             // Boxed, since tasks are moved around when they are spawned, and this future is large.
-            let (end, permit) = Box::pin(shared.run_step(index, cancel)).await;
+            let (end, permit) = Box::pin(shared.run_step(index, begin, cancel)).await;
             Message::Ended { index, end, took: began.elapsed(), permit }
         });
     }
@@ -234,8 +317,11 @@ impl Dispatcher {
                 self.skip(index, &because);
             }
             End::Failed { error, undo, at } => self.failed(index, &error, undo, at, took),
+            End::Interrupted { error } => {
+                self.finished(index, StepOutcome::Failed { error: ErrorRecord::from(&error) }, took);
+            }
         }
-        if self.shared.journal.is_superseded() {
+        if self.shared.is_ousted() {
             self.stop(RELEASE, Stop::of_run("another process", "another process goes on with this run"));
         }
         self.undo_what_is_quiet();
@@ -248,21 +334,31 @@ impl Dispatcher {
 
     fn failed(&mut self, index: usize, error: &Error, undo: Option<UndoRecord>, at: u64, took: Duration) {
         let group = self.groups.of(index);
-        if error.effect() != Effect::None {
-            match undo {
-                Some(undo) => self.note_done(index, at, Some(undo)),
-                None => self.note_unknown(index, error),
-            }
+        if error.kind() == ErrorKind::Fenced {
+            self.shared.journal.give_up();
         }
+        self.note_effect(index, error.effect(), undo, at);
         let record = ErrorRecord::from(error);
         let cause = record.message.clone();
+        let waits = waits(&record);
         self.finished(index, StepOutcome::Failed { error: record }, took);
-        let waits = error.kind() == ErrorKind::Waiting && error.effect() == Effect::None;
         if waits && self.groups.stop_of(group).is_none() {
             self.suspended.get_or_insert_with(|| error.report());
             self.skip_behind(index);
         } else {
             self.stop(group, Stop::of_step(&self.shared.node(index).name, cause));
+        }
+    }
+
+    /// What a step that did not end well may have done.
+    fn note_effect(&mut self, index: usize, effect: Effect, undo: Option<UndoRecord>, at: u64) {
+        match undo {
+            _ if effect == Effect::None => {}
+            Some(undo) => self.note_done(index, at, Some(undo)),
+            None => {
+                let node = self.shared.node(index);
+                self.remains.add_unknown(&node.name, node.step.effect_class(), effect);
+            }
         }
     }
 
@@ -277,20 +373,6 @@ impl Dispatcher {
                     behind.push_back(dependent);
                 }
             }
-        }
-    }
-
-    /// An effect that nothing undoes, of a class that cannot simply be done again.
-    fn note_unknown(&mut self, index: usize, error: &Error) {
-        let node = self.shared.node(index);
-        if matches!(node.step.effect_class(), EffectClass::Opaque | EffectClass::Probed) {
-            let what = match error.effect() {
-                Effect::Complete => "was done",
-                Effect::Partial => "was partly done",
-                _ => "may have been done",
-            };
-            let command = format!("`{}` {what} and has nothing that undoes it: look at it", node.name);
-            self.remains.add(node.name.clone(), command);
         }
     }
 
@@ -321,7 +403,7 @@ impl Dispatcher {
             let Some((groups, stop)) = self.groups.take_quiet() else { return };
             let list = self.take_done(|group| groups.contains(&group));
             if !list.is_empty() {
-                let (shared, deadline) = (Arc::clone(&self.shared), self.undo_deadline);
+                let (shared, deadline) = (Arc::clone(&self.shared), self.policy.undo_deadline);
                 self.tasks.spawn(async move {
                     Message::Undone { remains: shared.undo(stop.reason(), list, deadline).await }
                 });
@@ -336,5 +418,12 @@ impl Dispatcher {
         self.done = kept;
         taken.sort_by_key(|done| done.at);
         taken.into_iter().rev().map(|done| done.undoable).collect()
+    }
+}
+
+async fn patience(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }

@@ -19,12 +19,12 @@ impl Dispatcher {
     /// Undoes what is left to undo, and tells the result.
     pub(super) async fn finish(mut self) -> RunResult {
         let result = match self.groups.stop_of(RELEASE).cloned() {
-            _ if self.shared.journal.is_superseded() => superseded(),
+            _ if self.shared.is_ousted() => superseded(),
             Some(stop) => self.roll_back(stop).await,
             None => self.without_rollback(),
         };
         self.close("the executor lost sight of it");
-        if !self.shared.journal.is_superseded() {
+        if !self.shared.is_ousted() {
             self.shared.note(RecordBody::RunFinished { result: result.clone() }).await;
         }
         self.over = true;
@@ -38,9 +38,9 @@ impl Dispatcher {
 
     async fn roll_back(&mut self, stop: Stop) -> RunResult {
         let list = self.take_done(|_| true);
-        let remains = Arc::clone(&self.shared).undo(stop.reason(), list, self.undo_deadline).await;
+        let remains = Arc::clone(&self.shared).undo(stop.reason(), list, self.policy.undo_deadline).await;
         self.remains.extend(remains);
-        if self.shared.journal.is_superseded() { superseded() } else { self.verdict(stop) }
+        if self.shared.is_ousted() { superseded() } else { self.verdict(stop) }
     }
 
     fn without_rollback(&mut self) -> RunResult {
@@ -94,8 +94,8 @@ impl Dispatcher {
     }
 }
 
-fn superseded() -> RunResult {
-    let reason = "another process goes on with this run; this one stopped and undid nothing".to_owned();
+pub(super) fn superseded() -> RunResult {
+    let reason = "another process works on the environment, or may; this one stopped and undid nothing".to_owned();
     RunResult::Suspended { reason }
 }
 

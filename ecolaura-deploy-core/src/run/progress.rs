@@ -11,6 +11,8 @@ struct Reached {
     /// What earlier attempts may have left behind.
     left: Option<Effect>,
     undo: Option<UndoRecord>,
+    /// Whether the real system must be asked before anything else.
+    ask: bool,
 }
 
 /// What is known of a step while it runs.
@@ -18,6 +20,22 @@ struct Reached {
 pub(super) struct Progress(Mutex<Reached>);
 
 impl Progress {
+    /// What an earlier process left: what it may have done, what undoes that, and whether to ask the system about it.
+    pub(super) fn resumed(left: Option<Effect>, undo: Option<UndoRecord>, ask: bool) -> Self {
+        Self(Mutex::new(Reached { begun: false, left, undo, ask }))
+    }
+
+    /// Whether the real system has still to be asked what an earlier process did.
+    pub(super) fn asks(&self) -> bool {
+        self.reached().ask
+    }
+
+    /// The answer: so much of it is there.
+    pub(super) fn answered(&self, left: Option<Effect>) {
+        let mut reached = self.reached();
+        (reached.ask, reached.left) = (false, left);
+    }
+
     fn reached(&self) -> MutexGuard<'_, Reached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,7 +87,8 @@ impl Progress {
     }
 }
 
-fn is_interrupted(error: &Error) -> bool {
+/// Whether somebody or a deadline ended it from outside.
+pub(super) fn is_interrupted(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout)
 }
 

@@ -2,17 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
-
-use super::{RunResult, dispatcher, emitter::Emitter, evidence::Evidence, unit::Shared};
+use super::{RunResult, dispatcher::Policy, evidence::Evidence, unit::Shared};
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Error, Result,
     clock::{Clock, SystemClock},
-    context::instant_in,
     event::{EventSink, NoEvents},
-    pipeline::{Handle, Outputs, Pipeline},
+    lock::{Holder, LockPolicy},
+    nonce::{NonceSource, RandomNonces},
+    pipeline::{Handle, Pipeline},
     plan::{self, Plan},
-    store::{Journal, RunStore},
+    store::{Guarded, RunStore},
 };
 
 /// Plans and runs pipelines with one run store.
@@ -33,12 +32,38 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Runner {
-    store: Arc<dyn RunStore>,
-    events: Arc<dyn EventSink>,
-    clock: Arc<dyn Clock>,
-    deadline: Duration,
-    grace: Duration,
+    pub(super) store: Arc<dyn RunStore>,
+    pub(super) events: Arc<dyn EventSink>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) nonces: Arc<dyn NonceSource>,
+    pub(super) holder: Holder,
+    pub(super) lock: LockPolicy,
+    pub(super) on_wait: OnWait,
+    on_cancel: OnCancel,
+    pub(super) deadline: Duration,
+    pub(super) grace: Duration,
     undo_deadline: Duration,
+}
+
+/// What becomes of a run that is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnCancel {
+    /// What runs is asked to end, and everything is undone.
+    #[default]
+    Undo,
+    /// What runs may end within the grace, and is then asked to; nothing is undone, and nothing more is begun. The run
+    /// ends as [`RunResult::Suspended`], and [`Runner::resume`] goes on with it.
+    Suspend,
+}
+
+/// Takes what a deployer says while it waits for another one.
+#[derive(Clone)]
+pub(super) struct OnWait(pub(super) Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for OnWait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnWait")
+    }
 }
 
 /// A run that ended.
@@ -75,9 +100,14 @@ impl Runner {
     /// minutes for each undoing.
     pub fn new(store: Arc<dyn RunStore>) -> Self {
         Self {
-            store,
+            store: Arc::new(Guarded(store)),
             events: Arc::new(NoEvents),
             clock: Arc::new(SystemClock),
+            nonces: Arc::new(RandomNonces),
+            holder: Holder::this_process(),
+            lock: LockPolicy::default(),
+            on_wait: OnWait(Arc::new(|message| tracing::info!("{message}"))),
+            on_cancel: OnCancel::Undo,
             deadline: Duration::from_hours(2),
             grace: Duration::from_secs(30),
             undo_deadline: Duration::from_mins(10),
@@ -93,6 +123,36 @@ impl Runner {
     /// With another clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// With other random numbers, for tests.
+    pub fn nonces(mut self, nonces: Arc<dyn NonceSource>) -> Self {
+        self.nonces = nonces;
+        self
+    }
+
+    /// As another process than this one, for tests and for programs that run for others.
+    pub fn holder(mut self, holder: Holder) -> Self {
+        self.holder = holder;
+        self
+    }
+
+    /// With another way to wait for whoever works on the environment.
+    pub fn lock(mut self, lock: LockPolicy) -> Self {
+        self.lock = lock;
+        self
+    }
+
+    /// With a listener for what is said while it waits for another deployer: who holds the environment, since when.
+    pub fn on_wait(mut self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_wait = OnWait(Arc::new(listener));
+        self
+    }
+
+    /// With another answer to a cancel.
+    pub fn on_cancel(mut self, on_cancel: OnCancel) -> Self {
+        self.on_cancel = on_cancel;
         self
     }
 
@@ -114,73 +174,27 @@ impl Runner {
         self
     }
 
-    fn context(&self, cx: &Context) -> Context {
-        cx.clone().with_clock(Arc::clone(&self.clock)).with_recall(Arc::new(Evidence(Arc::clone(&self.store))))
+    pub(super) fn policy(&self) -> Policy {
+        Policy { undo_deadline: self.undo_deadline, suspend: self.on_cancel == OnCancel::Suspend }
+    }
+
+    pub(super) fn context(&self, cx: &Context) -> Context {
+        let evidence = Arc::new(Evidence(Arc::clone(&self.store)));
+        cx.clone().with_clock(Arc::clone(&self.clock)).with_recall(evidence).with_deadline_in(self.deadline)
     }
 
     /// What running `pipeline` would do. Changes nothing. Fails with all problems at once, each with its step; the
     /// source of the error is a [`plan::PlanProblems`].
     pub async fn plan(&self, cx: &Context, pipeline: Pipeline) -> Result<Plan> {
         check_environment(cx, &pipeline)?;
-        plan::build(&self.context(cx).with_deadline_in(self.deadline), Arc::new(pipeline)).await
-    }
-
-    /// Runs `plan`. Fails with [`ErrorKind::StalePlan`] naming what moved, or with the store's error, and has then
-    /// changed nothing; everything that happens later is in [`Finished::result`].
-    ///
-    /// # Cancellation
-    ///
-    /// Cancelling `cx`, or its deadline, ends the running steps within the grace and undoes what was done. Dropping the
-    /// future cancels what runs, waits for nothing, and leaves a record that says what was begun; the last event then
-    /// says [`RunResult::Suspended`].
-    pub async fn run(&self, cx: &Context, plan: Plan) -> Result<Finished> {
-        let deadline = instant_in(cx.remaining().map_or(self.deadline, |left| left.min(self.deadline)));
-        let planning = self.context(cx).with_deadline_in(self.deadline);
-        let now = plan::build(&planning, Arc::clone(&plan.pipeline)).await?;
-        if now.digest() != plan.digest() {
-            return Err(stale(&plan, &now));
-        }
-        let run = run_id(self.clock.as_ref());
-        let pipeline = &now.pipeline;
-        let emitter = Arc::new(Emitter::new(
-            &run,
-            &pipeline.environment,
-            &pipeline.name,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.events),
-        ));
-        let journal = Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), &pipeline.environment, &run);
-        let shared = Arc::new(Shared {
-            outputs: Outputs::new(pipeline.nodes.len()),
-            cx: planning.with_run(&run, 0).with_plan(now.digest()).with_emit(emitter.clone()),
-            journal,
-            emitter,
-            evidence: Evidence(Arc::clone(&self.store)),
-            permits: Arc::new(Semaphore::new(cx.limits().parallel_steps.get().min(Semaphore::MAX_PERMITS))),
-            grace: self.grace,
-            plan: now,
-        });
-        let result = dispatcher::run(&shared, cx.cancellation().clone(), deadline, self.undo_deadline).await?;
-        Ok(Finished { run, result, outputs: shared })
+        plan::build(&self.context(cx), Arc::new(pipeline)).await
     }
 }
 
-fn check_environment(cx: &Context, pipeline: &Pipeline) -> Result<()> {
+pub(super) fn check_environment(cx: &Context, pipeline: &Pipeline) -> Result<()> {
     if cx.environment() == &pipeline.environment {
         return Ok(());
     }
     let message = format!("the pipeline is for `{}`, the context for `{}`", pipeline.environment, cx.environment());
     Err(Error::invalid("plan", message))
-}
-
-fn stale(old: &Plan, new: &Plan) -> Error {
-    let moved = plan::moved(old, new);
-    Error::new(ErrorKind::StalePlan, "run.start", format!("since the plan was made: {}", moved.join("; ")))
-        .advice("plan again and read the new plan")
-}
-
-/// Sorts by time: `20261124T101530123Z-1f2e3d4c`.
-fn run_id(clock: &dyn Clock) -> String {
-    let at = clock.now().strftime("%Y%m%dT%H%M%S%3fZ");
-    format!("{at}-{}", &crate::store::nonce()[..8])
 }

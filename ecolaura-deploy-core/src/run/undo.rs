@@ -41,6 +41,18 @@ impl Remains {
         self.commands.push(command);
     }
 
+    /// An effect that nothing undoes, of a class that cannot simply be done again.
+    pub(super) fn add_unknown(&mut self, step: &str, class: EffectClass, effect: Effect) {
+        if matches!(class, EffectClass::Opaque | EffectClass::Probed) {
+            let what = match effect {
+                Effect::Complete => "was done",
+                Effect::Partial => "was partly done",
+                _ => "may have been done",
+            };
+            self.add(step.to_owned(), format!("`{step}` {what} and has nothing that undoes it: look at it"));
+        }
+    }
+
     pub(super) fn lost(&mut self, error: &impl std::fmt::Display) {
         let command = format!("the executor lost a task ({error}): compare the run's record with the environment");
         self.add("what the lost task did".to_owned(), command);
@@ -79,12 +91,15 @@ impl Shared {
     async fn undo_one(&self, undoable: &Undoable, deadline: Duration) -> Result<()> {
         let step = &undoable.step;
         self.note(RecordBody::UndoIntent { step: step.clone(), undo: undoable.undo.clone() }).await;
-        if self.journal.is_superseded() {
-            return Err(Error::new(ErrorKind::Conflict, "run.undo", "another process goes on with this run"));
+        if self.is_ousted() {
+            return Err(Error::new(ErrorKind::Fenced, "run.undo", "another process works on the environment"));
         }
         self.emitter.emit(Some(step), EventKind::UndoStarted);
         let began = Instant::now();
         let result = self.execute(undoable, deadline).await;
+        if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced) {
+            self.journal.give_up();
+        }
         let error = result.as_ref().err().map(ErrorRecord::from);
         self.note(RecordBody::UndoDone { step: step.clone(), error: error.clone() }).await;
         self.emitter.emit(Some(step), EventKind::UndoFinished { error, took: began.elapsed() });

@@ -1,6 +1,13 @@
 //! One step: refine, prepare, intent, effect, outcome; attempts, pauses and timeouts around that.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -10,15 +17,20 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{emitter::Emitter, evidence::Evidence, progress::Progress};
+use super::{
+    emitter::Emitter,
+    evidence::Evidence,
+    progress::{Progress, is_interrupted},
+};
 use crate::{
     Context, Effect, Error, ErrorKind, ErrorRecord, Result, Retry,
     context::{Emit, instant_in},
     event::EventKind,
     pipeline::{ErasedPlan, Node, Output, Outputs},
     plan::{Plan, check_refined},
-    step::{Need, UndoRecord},
+    step::{EffectClass, Need, Probed, UndoRecord},
     store::{Journal, RecordBody},
+    vocabulary::Fingerprint,
 };
 
 /// What every unit of a run shares.
@@ -31,15 +43,45 @@ pub(super) struct Shared {
     pub(super) evidence: Evidence,
     pub(super) permits: Arc<Semaphore>,
     pub(super) grace: Duration,
+    /// Cancelled when the lock of the environment is lost.
+    pub(super) lost: CancellationToken,
+    /// Whether the run is to stop resumable: what is interrupted will be tried again by whoever goes on.
+    pub(super) suspending: AtomicBool,
+}
+
+/// Where a step begins: at the first attempt, or where an earlier process of the run left it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Begin {
+    /// Attempts of earlier processes.
+    pub(super) attempts: u32,
+    /// What they may have left behind.
+    pub(super) left: Option<Effect>,
+    /// What undoes that.
+    pub(super) undo: Option<UndoRecord>,
+    /// Whether the real system is asked first.
+    pub(super) ask: bool,
+    /// The place of the record that says so.
+    pub(super) at: u64,
 }
 
 /// How a step ended. `undo` is what is known to undo it, `at` the place of the record that says so.
 #[derive(Debug)]
 pub(super) enum End {
-    Done { undo: Option<UndoRecord>, at: u64 },
+    Done {
+        undo: Option<UndoRecord>,
+        at: u64,
+    },
     Unchanged,
     NotBegun,
-    Failed { error: Error, undo: Option<UndoRecord>, at: u64 },
+    Failed {
+        error: Error,
+        undo: Option<UndoRecord>,
+        at: u64,
+    },
+    /// It was stopped, and whoever goes on with the run tries again.
+    Interrupted {
+        error: Error,
+    },
 }
 
 /// What an attempt came to.
@@ -57,6 +99,8 @@ pub(super) type Permit = Option<OwnedSemaphorePermit>;
 struct At {
     index: usize,
     attempt: u32,
+    /// Whether it is the first one of this process.
+    first: bool,
     /// That of the step.
     deadline: Instant,
 }
@@ -65,17 +109,28 @@ struct At {
 const UNRECORDED: u64 = u64::MAX;
 
 impl Shared {
+    /// Whether another process works on the environment, or may: this one must stop, and undo nothing.
+    pub(super) fn is_ousted(&self) -> bool {
+        self.journal.is_superseded() || self.lost.is_cancelled()
+    }
+
     pub(super) fn node(&self, index: usize) -> &Node {
         &self.plan.pipeline.nodes[index]
     }
 
     /// Runs step `index` to its end, and hands over its permit: what waits for it starts only after this end was seen.
     /// Does not panic.
-    pub(super) async fn run_step(self: Arc<Self>, index: usize, cancel: CancellationToken) -> (End, Permit) {
+    pub(super) async fn run_step(
+        self: Arc<Self>,
+        index: usize,
+        begin: Begin,
+        cancel: CancellationToken,
+    ) -> (End, Permit) {
         let span = tracing::info_span!("deploy.step", step = %self.node(index).name);
-        let progress = Progress::default();
+        let Begin { attempts, left, undo, ask, .. } = begin;
+        let progress = Progress::resumed(left, undo, ask);
         let mut permit = None;
-        let work = AssertUnwindSafe(self.attempts(index, &cancel, &progress, &mut permit));
+        let work = AssertUnwindSafe(self.attempts((index, attempts), &cancel, &progress, &mut permit));
         let end = work.catch_unwind().instrument(span).await.unwrap_or_else(|panic| {
             let message = format!("the step's bookkeeping panicked: {}", panic_text(&*panic));
             let (error, undo) = progress.judge(Error::internal("run.step", message).with_effect(Effect::Unknown));
@@ -84,42 +139,58 @@ impl Shared {
         (end, permit)
     }
 
+    /// Attempts, after `before` ones of earlier processes, which do not count for the retries.
     async fn attempts(
         &self,
-        index: usize,
+        (index, before): (usize, u32),
         cancel: &CancellationToken,
         progress: &Progress,
         permit: &mut Permit,
     ) -> End {
         let node = self.node(index);
         let deadline = instant_in(node.policy.deadline);
-        let mut attempt = 1;
+        let mut attempt = before + 1;
         loop {
-            let error = match self.attempt(At { index, attempt, deadline }, cancel, progress, permit).await {
+            let at = At { index, attempt, first: attempt == before + 1, deadline };
+            let error = match self.attempt(at, cancel, progress, permit).await {
                 Ok(Passed::NotBegun) => return End::NotBegun,
                 Ok(Passed::Unchanged) => return End::Unchanged,
                 Ok(Passed::Done { at }) => return End::Done { undo: progress.undo(), at },
                 Err(error) => error,
             };
+            let asked = progress.asks();
             let (error, undo) = progress.judge(error);
-            let record = ErrorRecord::from(&error);
-            let failed =
-                RecordBody::Failed { step: node.name.clone(), attempt, error: record.clone(), undo: undo.clone() };
+            // Asking changes nothing, so it may be repeated whatever the effect was.
+            let class = if asked { EffectClass::Pure } else { node.step.effect_class() };
+            let pause = node.policy.retry.pause(attempt - before, &error, class);
+            let pause = pause.filter(|delay| !cancel.is_cancelled() && instant_in(*delay) < deadline);
+            let interrupted = self.suspending.load(Ordering::Relaxed) && is_interrupted(&error);
+            let failed = RecordBody::Failed {
+                step: node.name.clone(),
+                attempt,
+                error: ErrorRecord::from(&error),
+                undo: undo.clone(),
+                again: pause.is_some() || interrupted,
+            };
             let at = match self.journal.append(failed).await {
                 Ok(at) => at,
                 Err(lost) => {
                     return End::Failed { error: error.with("not recorded", lost.report()), undo, at: UNRECORDED };
                 }
             };
-            let pause = node.policy.retry.pause(attempt, &error, node.step.effect_class());
-            let Some(delay) = pause.filter(|delay| !cancel.is_cancelled() && instant_in(*delay) < deadline) else {
-                return End::Failed { error, undo, at };
-            };
+            if interrupted {
+                return End::Interrupted { error };
+            }
+            let Some(delay) = pause else { return End::Failed { error, undo, at } };
             *permit = None;
+            let record = ErrorRecord::from(&error);
             self.emitter.emit(Some(&node.name), EventKind::RetryScheduled { attempt, delay, error: record });
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => return End::Failed { error, undo, at },
+                () = cancel.cancelled() => {
+                    let suspending = self.suspending.load(Ordering::Relaxed);
+                    return if suspending { End::Interrupted { error } } else { End::Failed { error, undo, at } };
+                }
                 () = tokio::time::sleep(delay) => attempt += 1,
             }
         }
@@ -142,7 +213,7 @@ impl Shared {
     /// One attempt within its permit and its timeout.
     async fn attempt(
         &self,
-        At { index, attempt, deadline }: At,
+        At { index, attempt, first, deadline }: At,
         cancel: &CancellationToken,
         progress: &Progress,
         permit: &mut Permit,
@@ -151,9 +222,9 @@ impl Shared {
         *permit = self.permit(deadline, cancel).await?;
         if permit.is_none() {
             let cancelled = || Error::new(ErrorKind::Cancelled, "run.step", "cancelled before the next attempt");
-            return if attempt == 1 { Ok(Passed::NotBegun) } else { Err(cancelled()) };
+            return if first { Ok(Passed::NotBegun) } else { Err(cancelled()) };
         }
-        if attempt == 1 {
+        if first {
             self.emitter.emit(Some(&node.name), EventKind::StepStarted);
         }
         let end = deadline.min(instant_in(node.policy.attempt_timeout));
@@ -183,12 +254,20 @@ impl Shared {
     async fn effect(&self, index: usize, attempt: u32, cx: &Context, progress: &Progress) -> Result<Passed> {
         let node = self.node(index);
         progress.begin_attempt();
+        if progress.asks()
+            && let Some(output) = self.ask(node, cx, progress).await?
+        {
+            let at = self.record_done(index, attempt, &output, progress.undo()).await?;
+            self.outputs.set(index, output.value);
+            return Ok(Passed::Done { at });
+        }
         let refined = node.step.refine(cx, &self.outputs).await?;
         check_refined(&node.name, &self.plan.summary.steps[index].changes, &refined.plan.changes)?;
         let ErasedPlan { need, output, fingerprint, .. } = refined.plan;
         if let (Need::Nothing, Some(output)) = (need, output) {
             return self.nothing_left(index, attempt, output, progress).await;
         }
+        let prior = progress.has_left().then(|| progress.undo()).flatten();
         if !progress.has_left() {
             progress.prepared(node.step.prepare(cx, &self.outputs).await?);
         }
@@ -197,11 +276,16 @@ impl Shared {
             attempt,
             effect: node.step.effect_class(),
             inputs: refined.inputs,
+            fingerprint: fingerprint.as_ref().map(Fingerprint::digest),
             undo: progress.undo(),
         };
         self.journal.append(intent).await?;
+        if self.lost.is_cancelled() {
+            return Err(Error::new(ErrorKind::Fenced, "run.step", "the lock of the environment was lost"));
+        }
         progress.begin_effect();
-        let success = node.step.apply(cx, &self.outputs).await?;
+        let cx = cx.clone().with_prior(prior.map(|undo| undo.data));
+        let success = node.step.apply(&cx, &self.outputs).await?;
         progress.extend(success.undo.clone());
         let output = success.outcome?;
         let at = self.record_done(index, attempt, &output, success.undo).await?;
@@ -210,6 +294,22 @@ impl Shared {
         }
         self.outputs.set(index, output.value);
         Ok(Passed::Done { at })
+    }
+
+    /// Asks the real system what an earlier process did: its output, if all of it is there.
+    async fn ask(&self, node: &Node, cx: &Context, progress: &Progress) -> Result<Option<Output>> {
+        let cx = cx.clone().with_prior(progress.undo().map(|undo| undo.data));
+        match node.step.probe(&cx, &self.outputs).await? {
+            Probed::Done(output) => return Ok(Some(output)),
+            Probed::NotDone => progress.answered(None),
+            Probed::Partial => progress.answered(Some(Effect::Partial)),
+            Probed::Unknown => {
+                progress.answered(Some(Effect::Unknown));
+                let message = "an earlier process may have done it, and the system cannot tell whether it did";
+                return Err(Error::new(ErrorKind::Conflict, "run.resume", message).with_effect(Effect::Unknown));
+            }
+        }
+        Ok(None)
     }
 
     /// Nothing is left to do: because there never was, or because an earlier attempt did it and its answer was lost.
@@ -232,7 +332,7 @@ impl Shared {
         recorded.map_err(|error| error.with_effect(Effect::Complete).with_retry(Retry::Never))
     }
 
-    async fn remember(&self, node: &Node, fingerprint: &crate::vocabulary::Fingerprint, output: &Output) {
+    async fn remember(&self, node: &Node, fingerprint: &Fingerprint, output: &Output) {
         let kept = self.evidence.remember(node.step.kind(), fingerprint, self.cx.run_id(), &output.json).await;
         if let Err(error) = kept {
             let message = format!("the result is not remembered for next time: {}", error.report());

@@ -176,7 +176,10 @@ impl Step for Migrate {
 
     async fn apply(&self, cx: &Context, _safeguard: Safeguard) -> Result<Applied<MigrationReport, SchemaUndo>> {
         let target = self.migrator.plan(cx).await?.target();
-        let report = self.migrator.migrate(cx, target).await?;
+        let mut report = self.migrator.migrate(cx, target).await?;
+        if let Some(prior) = cx.prior::<SchemaUndo>() {
+            report = whole(&prior, self.migrator.plan(cx).await?.applied, report.to);
+        }
         cx.status(format!("schema {} → {}", report.from, report.to));
         Ok(Applied::new(report))
     }
@@ -185,16 +188,22 @@ impl Step for Migrate {
     async fn probe(&self, cx: &Context, _safeguard: Safeguard) -> Result<Probed<MigrationReport>> {
         let state = self.migrator.plan(cx).await?;
         let head = state.head();
-        Ok(if state.pending.is_empty() {
-            Probed::Done(MigrationReport::new(head, head, Vec::new()))
-        } else {
-            Probed::Partial
+        let prior = cx.prior::<SchemaUndo>().unwrap_or(SchemaUndo { to: head, backup: None });
+        Ok(match (state.pending.is_empty(), head == prior.to) {
+            (true, _) => Probed::Done(whole(&prior, state.applied, head)),
+            (false, true) => Probed::NotDone,
+            (false, false) => Probed::Partial,
         })
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<SchemaUndo>>> {
         Some(Arc::new(RevertSchema(Arc::clone(&self.migrator))))
     }
+}
+
+/// What all attempts together did since `prior`, by the ledger.
+fn whole(prior: &SchemaUndo, applied: Vec<MigrationVersion>, head: MigrationVersion) -> MigrationReport {
+    MigrationReport::new(prior.to, head, applied.into_iter().filter(|version| *version > prior.to).collect())
 }
 
 /// What should be read before `migration` is agreed to.

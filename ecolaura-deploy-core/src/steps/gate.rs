@@ -120,6 +120,11 @@ impl<T: Leaf> Step for WindowGate<T> {
         EffectClass::Pure
     }
 
+    /// Time has passed.
+    fn asks_again(&self) -> bool {
+        true
+    }
+
     async fn plan(&self, cx: &Context, subject: Planned<T>) -> Result<StepPlan<Admitted<T>>> {
         let plan = StepPlan::gate(subject.known().map(|subject| Admitted::by_gate(self.kind(), subject.clone())));
         Ok(match self.window.state(cx.clock().now()) {

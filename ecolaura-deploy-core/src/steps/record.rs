@@ -6,17 +6,20 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Error, ErrorKind, Result, fence,
+    pipeline::Landing,
     plan::{Action, Change, World},
     step::{Applied, EffectClass, Planned, Step, StepPlan, UndoData, Undoer},
-    store::{Created, RunStore, StoredReleases},
+    store::{NewRelease, RunStore, StoredRelease, StoredReleases},
     vocabulary::Release,
 };
 
 /// The record that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordUndo {
-    key: String,
+    number: u64,
+    /// The key of the effect that wrote it: what another wrote in its place stays.
+    by: String,
 }
 
 impl UndoData for RecordUndo {
@@ -33,35 +36,68 @@ impl Undoer<RecordUndo> for Forget {
     }
 
     fn describe(&self, undo: &RecordUndo) -> String {
-        format!("remove the release record {}", undo.key)
+        format!("remove the release record {}", undo.number)
     }
 
-    async fn undo(&self, _cx: &Context, undo: RecordUndo) -> Result<()> {
-        self.0.remove(&undo.key).await
+    async fn undo(&self, cx: &Context, undo: RecordUndo) -> Result<()> {
+        let releases = StoredReleases::new(self.0.as_ref(), cx.environment());
+        fence::admit("release.forget", cx, releases.newest().await?.map_or(0, |newest| newest.epoch))?;
+        match releases.get(undo.number).await? {
+            Some(record) if record.by == undo.by => self.0.remove(&releases.key(undo.number)).await,
+            _ => Ok(()),
+        }
     }
 }
 
 /// Records a release in the environment's history; the newest record is what the environment runs.
+///
+/// A release that is older than the live one is refused with [`ErrorKind::Conflict`], unless the step was told that it
+/// goes back and the release was live before.
 #[derive(Debug, Clone)]
 pub struct RecordRelease {
     store: Arc<dyn RunStore>,
+    back: bool,
 }
 
 impl RecordRelease {
     /// Records in `store`.
     pub fn new(store: Arc<dyn RunStore>) -> Self {
-        Self { store }
+        Self { store, back: false }
     }
 
-    async fn last(&self, cx: &Context) -> Result<Option<(String, Release)>> {
-        Ok(StoredReleases::new(self.store.as_ref(), cx.environment()).all().await?.pop())
+    /// The same for a way back: an older release may follow if it was live before.
+    pub fn going_back(mut self) -> Self {
+        self.back = true;
+        self
     }
 
-    async fn next_key(&self, cx: &Context) -> Result<String> {
-        let last = self.last(cx).await?;
-        let number = last.and_then(|(key, _)| key.rsplit('/').next()?.parse::<u64>().ok()).map_or(1, |last| last + 1);
-        Ok(format!("environments/{}/releases/{number:08}", cx.environment()))
+    fn releases<'a>(&'a self, cx: &'a Context) -> StoredReleases<'a> {
+        StoredReleases::new(self.store.as_ref(), cx.environment())
     }
+
+    fn undo_of(&self, cx: &Context, number: u64) -> RecordUndo {
+        RecordUndo { number, by: cx.effect_key() }
+    }
+
+    /// Whether `release` may follow `live`.
+    async fn admit(&self, cx: &Context, release: &Release, live: Option<&Release>) -> Result<()> {
+        let Some(live) = live.filter(|live| release.sequence < live.sequence) else { return Ok(()) };
+        if !self.back {
+            return Landing::Forward(release.sequence).check(Some(live.sequence));
+        }
+        if self.releases(cx).was_live(release).await? {
+            return Ok(());
+        }
+        let message =
+            format!("release {} was never live in {}: there is no way back to it", release.sequence, cx.environment());
+        Err(Error::new(ErrorKind::Conflict, "release.order", message)
+            .advice("go back to one of the releases that were live before, or make a new one"))
+    }
+}
+
+/// Whether `record` is what this effect wrote in an earlier attempt.
+fn is_own(cx: &Context, record: &StoredRelease, release: &Release) -> bool {
+    cx.run_id() != "none" && record.by == cx.effect_key() && record.release == *release
 }
 
 #[async_trait]
@@ -80,7 +116,10 @@ impl Step for RecordRelease {
 
     async fn plan(&self, cx: &Context, release: Planned<Release>) -> Result<StepPlan<Release>> {
         let object = format!("release of {}", cx.environment());
-        let last = self.last(cx).await?.map(|(_, release)| release);
+        let last = self.releases(cx).last().await?;
+        if let Planned::Known(release) = &release {
+            self.admit(cx, release, last.as_ref()).await?;
+        }
         let found = last.as_ref().map_or_else(|| "none".to_owned(), |release| release.sequence.to_string());
         let plan = match (release, last) {
             (Planned::Known(new), Some(old)) if new.same_content(&old) => {
@@ -98,20 +137,24 @@ impl Step for RecordRelease {
         Ok(plan.precondition(object, found))
     }
 
-    async fn prepare(&self, cx: &Context, _release: &Release) -> Result<Option<RecordUndo>> {
-        Ok(Some(RecordUndo { key: self.next_key(cx).await? }))
+    async fn prepare(&self, cx: &Context, release: &Release) -> Result<Option<RecordUndo>> {
+        let newest = self.releases(cx).newest().await?;
+        let own = newest.as_ref().filter(|newest| is_own(cx, newest, release)).map(|own| own.number);
+        let number = own.unwrap_or_else(|| newest.map_or(1, |newest| newest.number + 1));
+        Ok(Some(self.undo_of(cx, number)))
     }
 
     async fn apply(&self, cx: &Context, release: Release) -> Result<Applied<Release, RecordUndo>> {
-        let key = self.next_key(cx).await?;
-        let body = crate::context::to_json("release.record", &release)?.to_string();
-        match self.store.create(&key, body.into()).await? {
-            Created::Yes => Ok(Applied::new(release).undo(RecordUndo { key })),
-            Created::Exists => {
-                let message = format!("another run recorded `{key}` meanwhile");
-                Err(Error::new(ErrorKind::Conflict, "release.record", message).advice("plan again"))
-            }
+        let releases = self.releases(cx);
+        let newest = releases.newest().await?;
+        if let Some(own) = newest.as_ref().filter(|newest| is_own(cx, newest, &release)) {
+            return Ok(Applied::new(release).undo(self.undo_of(cx, own.number)));
         }
+        let epoch = fence::admit("release.record", cx, newest.as_ref().map_or(0, |newest| newest.epoch))?;
+        self.admit(cx, &release, newest.as_ref().map(|newest| &newest.release)).await?;
+        let new = NewRelease { release: &release, by: cx.effect_key(), epoch };
+        let number = releases.append(newest, new).await?;
+        Ok(Applied::new(release).undo(self.undo_of(cx, number)))
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<RecordUndo>>> {

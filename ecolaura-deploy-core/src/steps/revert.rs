@@ -10,7 +10,7 @@ use crate::{
     Context, Result,
     backend::{MigrationReport, Migrator},
     plan::{Action, Change, World},
-    step::{Applied, EffectClass, Planned, Step, StepPlan, UndoData, Undoer},
+    step::{Applied, EffectClass, Planned, Probed, Step, StepPlan, UndoData, Undoer},
     vocabulary::MigrationVersion,
 };
 
@@ -100,6 +100,17 @@ impl Step for RevertDatabase {
         let report = self.migrator.revert(cx, self.to).await?;
         cx.status(format!("schema {} → {}", report.from, report.to));
         Ok(Applied::new(report))
+    }
+
+    /// The ledger tells: what is above the target is still to be reverted.
+    async fn probe(&self, cx: &Context, _safeguard: Safeguard) -> Result<Probed<MigrationReport>> {
+        let head = self.migrator.plan(cx).await?.head();
+        let from = cx.prior::<RevertUndo>().map_or(head, |prior| prior.to);
+        Ok(match (head <= self.to, head == from) {
+            (true, _) => Probed::Done(MigrationReport::new(from, head, Vec::new())),
+            (false, true) => Probed::NotDone,
+            (false, false) => Probed::Partial,
+        })
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<RevertUndo>>> {

@@ -1,15 +1,10 @@
 //! Appends the records of one run, each durable before the caller goes on.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use futures_util::FutureExt;
 use tokio::sync::Mutex;
 
 use super::{
@@ -17,15 +12,10 @@ use super::{
     record::{Record, RecordBody, SCHEMA, run_prefix},
 };
 use crate::{
-    Effect, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     clock::Clock,
     vocabulary::{Digest, EnvironmentName},
 };
-
-/// 16 hexadecimal digits that no other process will draw.
-pub(crate) fn nonce() -> String {
-    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
-}
 
 #[derive(Debug)]
 struct Head {
@@ -46,21 +36,28 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// A new run's. `nonce` is one that no other writer has.
     pub(crate) fn new(
         store: Arc<dyn RunStore>,
         clock: Arc<dyn Clock>,
         environment: &EnvironmentName,
         run: &str,
+        nonce: u64,
     ) -> Self {
         Self {
             store,
             clock,
             prefix: run_prefix(environment, run),
             run: run.to_owned(),
-            nonce: nonce(),
+            nonce: format!("{nonce:016x}"),
             head: Mutex::new(Head { seq: 0, prev: None }),
             superseded: AtomicBool::new(false),
         }
+    }
+
+    /// Goes on behind `seq` records, the last of which has the checksum `prev`.
+    pub(crate) fn behind(self, seq: u64, prev: Option<Digest>) -> Self {
+        Self { head: Mutex::new(Head { seq, prev }), ..self }
     }
 
     /// Writes the next record and answers its place. When this returns the record survives the process.
@@ -76,7 +73,7 @@ impl Journal {
             record.nonce = format!("{}-{}", self.nonce, head.seq);
             let (line, checksum) = record.seal()?;
             let (key, place) = (format!("{}/{:08}", self.prefix, head.seq), head.seq);
-            let created = guarded(self.store.create(&key, line.into())).await?;
+            let created = self.store.create(&key, line.into()).await?;
             let checksum = match created {
                 Created::Yes => checksum,
                 Created::Exists => self.own(&key).await?.ok_or_else(|| self.superseded(place))?,
@@ -93,25 +90,24 @@ impl Journal {
         self.superseded.load(Ordering::Relaxed)
     }
 
-    fn superseded(&self, seq: u64) -> Error {
+    /// From here on this writer counts as superseded.
+    pub(crate) fn give_up(&self) {
         self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    fn superseded(&self, seq: u64) -> Error {
+        self.give_up();
         let message = format!("another process wrote record {seq} of run `{}`", self.run);
-        Error::new(ErrorKind::Conflict, "run.record", message).advice("this process stops; the other one goes on")
+        Error::new(ErrorKind::Fenced, "run.record", message).advice("this process stops; the other one goes on")
     }
 
     /// The checksum of the record under `key`, if this writer wrote it.
     async fn own(&self, key: &str) -> Result<Option<Digest>> {
-        let Some(line) = guarded(self.store.get(key)).await? else { return Ok(None) };
+        let Some(line) = self.store.get(key).await? else { return Ok(None) };
         let found = Record::open(key, &line).ok();
         let ours = |(record, _): &(Record, Digest)| record.nonce.starts_with(&self.nonce);
         Ok(found.filter(ours).map(|(_, checksum)| checksum))
     }
-}
-
-/// A store that panics is a store that fails.
-async fn guarded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    let panicked = |_| Err(Error::internal("run.record", "the run store panicked").with_effect(Effect::Unknown));
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 #[cfg(test)]
@@ -124,7 +120,7 @@ mod tests {
     }
 
     async fn three(store: &Arc<dyn RunStore>, environment: &EnvironmentName) -> Vec<String> {
-        let journal = Journal::new(Arc::clone(store), Arc::new(SystemClock), environment, "r1");
+        let journal = Journal::new(Arc::clone(store), Arc::new(SystemClock), environment, "r1", 1);
         for step in ["a", "b", "c"] {
             journal.append(body(step)).await.unwrap();
         }
@@ -175,9 +171,9 @@ mod tests {
     async fn two_writers_cannot_both_write_a_record() {
         let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
         let environment = "dev".parse().unwrap();
-        let first = Journal::new(Arc::clone(&store), Arc::new(SystemClock), &environment, "r1");
-        let second = Journal::new(Arc::clone(&store), Arc::new(SystemClock), &environment, "r1");
+        let first = Journal::new(Arc::clone(&store), Arc::new(SystemClock), &environment, "r1", 1);
+        let second = Journal::new(Arc::clone(&store), Arc::new(SystemClock), &environment, "r1", 2);
         first.append(body("a")).await.unwrap();
-        assert_eq!(second.append(body("a")).await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(second.append(body("a")).await.unwrap_err().kind(), ErrorKind::Fenced);
     }
 }

@@ -2,17 +2,23 @@
 //!
 //! A record is one JSON object of one line: `schema`, `run`, `seq`, `at`, `nonce`, `prev` (the checksum of the record
 //! before), `body`, and last `checksum`, the SHA-256 over everything before its comma. Keys:
-//! `environments/ENV/runs/RUN/SEQ`, `environments/ENV/releases/SEQUENCE`, `evidence/KIND/FINGERPRINT`.
+//! `environments/ENV/runs/RUN/SEQ`, `environments/ENV/releases/NUMBER`, `evidence/KIND/FINGERPRINT`.
 
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::RunStore;
+use super::{RunStore, seal};
 use crate::{
     Error, ErrorKind, ErrorRecord, Result,
+    lock::Holder,
+    pipeline::Landing,
+    plan::PlanSummary,
     run::RunResult,
     step::{EffectClass, UndoRecord},
-    vocabulary::{Digest, EnvironmentName, Name, Release},
+    vocabulary::{Digest, EnvironmentName, Name},
 };
 
 /// The version of the form of records. A reader refuses a newer one.
@@ -29,16 +35,28 @@ pub enum RecordBody {
         pipeline: Name,
         /// The environment.
         environment: EnvironmentName,
-        /// The plan that runs.
-        plan: Digest,
-        /// The digest over step names, kinds, groups and needs: another graph is another pipeline.
-        graph: Digest,
-        /// The steps, in order.
-        steps: Vec<String>,
+        /// The plan that runs, whole: whoever goes on may do no more than it announced.
+        plan: PlanSummary,
+        /// The outputs that were known from the start, of the steps that the plan passes over.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        known: BTreeMap<String, serde_json::Value>,
+        /// Which release it brings.
+        #[serde(default)]
+        landing: Landing,
         /// The version of this library.
         library: String,
         /// The fencing token.
         epoch: u64,
+    },
+    /// Another process goes on with the run, from here on under its own token. Whoever wrote the records before can
+    /// write no more.
+    Resumed {
+        /// The new fencing token.
+        epoch: u64,
+        /// Who goes on.
+        by: Holder,
+        /// Whether everything is undone from here on.
+        undo: bool,
     },
     /// An effect is about to happen. What undoes it is known from here on.
     Intent {
@@ -50,6 +68,9 @@ pub enum RecordBody {
         effect: EffectClass,
         /// The digest over the real inputs.
         inputs: Digest,
+        /// The digest over what it reads beyond them, such as files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Digest>,
         /// What undoes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<UndoRecord>,
@@ -81,6 +102,9 @@ pub enum RecordBody {
         attempt: u32,
         /// Why, and what is known of the effect, earlier attempts included.
         error: ErrorRecord,
+        /// Whether another attempt follows.
+        #[serde(default)]
+        again: bool,
         /// What undoes it, if it may have had an effect.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<UndoRecord>,
@@ -112,7 +136,7 @@ pub enum RecordBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<ErrorRecord>,
     },
-    /// The last record.
+    /// The last record, unless a suspended run is resumed.
     RunFinished {
         /// How it ended.
         result: RunResult,
@@ -139,49 +163,16 @@ pub struct Record {
     pub body: RecordBody,
 }
 
-const CHECKSUM: &str = ",\"checksum\":\"";
-
 impl Record {
     /// The line that is stored, and its checksum.
     pub(crate) fn seal(&self) -> Result<(Vec<u8>, Digest)> {
-        let mut line = Vec::with_capacity(768);
-        serde_json::to_writer(&mut line, self)
-            .map_err(|error| Error::internal("store.record", "a record cannot be written").with_source(error))?;
-        line.pop();
-        let checksum = Digest::of(&line);
-        line.extend_from_slice(CHECKSUM.as_bytes());
-        line.extend_from_slice(checksum.to_string().as_bytes());
-        line.extend_from_slice(b"\"}\n");
-        Ok((line, checksum))
+        seal::seal(self)
     }
 
     /// Reads and checks a stored line. Fails with [`ErrorKind::Corrupt`] naming key and bytes, and with
     /// [`ErrorKind::Unsupported`] naming both versions when it is of a newer form.
     pub fn open(key: &str, line: &[u8]) -> Result<(Self, Digest)> {
-        let corrupt = |what: String| {
-            Error::new(ErrorKind::Corrupt, "store.read", format!("record `{key}`, bytes 0..{}: {what}", line.len()))
-                .advice("restore the file from a copy; nothing was changed")
-        };
-        let text = std::str::from_utf8(line).map_err(|error| corrupt(format!("not UTF-8: {error}")))?;
-        let found: Option<u32> = serde_json::from_str::<serde_json::Value>(text)
-            .ok()
-            .and_then(|value| value["schema"].as_u64()?.try_into().ok());
-        if let Some(found) = found.filter(|found| *found > SCHEMA) {
-            let message = format!("record `{key}` has schema {found}, this program knows {SCHEMA}");
-            return Err(Error::new(ErrorKind::Unsupported, "store.read", message).advice("use a newer program"));
-        }
-        let (body, tail) = text.rsplit_once(CHECKSUM).ok_or_else(|| corrupt("it ends before its checksum".into()))?;
-        let stored: Digest = tail
-            .strip_suffix("\"}\n")
-            .and_then(|digest| digest.parse().ok())
-            .ok_or_else(|| corrupt("its checksum is damaged".into()))?;
-        let actual = Digest::of(body);
-        if stored != actual {
-            return Err(corrupt(format!("its checksum says {stored}, its content {actual}")));
-        }
-        let record = serde_json::from_str(&format!("{body}}}"))
-            .map_err(|error| corrupt(format!("it is whole but cannot be read: {error}")))?;
-        Ok((record, stored))
+        seal::open(key, line, SCHEMA)
     }
 }
 
@@ -189,13 +180,31 @@ pub(crate) fn run_prefix(environment: &EnvironmentName, run: &str) -> String {
     format!("environments/{environment}/runs/{run}")
 }
 
-/// All records of a run, in order, checked for damage, gaps and foreign insertions.
+/// How many records are read at the same time.
+const READERS: usize = 16;
+
+/// All records of a run, in order, checked for damage, gaps and foreign insertions. Fails with [`ErrorKind::Corrupt`]
+/// naming the record and its bytes, and how many before it are whole; with [`ErrorKind::Unsupported`] naming both
+/// versions for a newer form.
 pub async fn read_run(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<Vec<Record>> {
+    read_chain(store, environment, run).await.map(|(records, _)| records)
+}
+
+/// The same, with the checksum of the last one.
+pub(crate) async fn read_chain(
+    store: &dyn RunStore,
+    environment: &EnvironmentName,
+    run: &str,
+) -> Result<(Vec<Record>, Option<Digest>)> {
+    let keys = store.list(&run_prefix(environment, run)).await?;
+    let mut lines =
+        stream::iter(keys).map(|key| async move { store.get(&key).await.map(|line| (key, line)) }).buffered(READERS);
     let mut records: Vec<Record> = Vec::new();
     let mut prev = None;
-    for key in store.list(&run_prefix(environment, run)).await? {
-        let Some(line) = store.get(&key).await? else { continue };
-        let (record, checksum) = Record::open(&key, &line)?;
+    while let Some((key, line)) = lines.try_next().await? {
+        let Some(line) = line else { continue };
+        let whole = |error: Error| error.with("whole before it", format!("{} records", records.len()));
+        let (record, checksum) = Record::open(&key, &line).map_err(whole)?;
         let expected = records.len() as u64;
         if record.seq != expected || record.prev != prev || record.run != run {
             let message =
@@ -206,73 +215,5 @@ pub async fn read_run(store: &dyn RunStore, environment: &EnvironmentName, run: 
         prev = Some(checksum);
         records.push(record);
     }
-    Ok(records)
-}
-
-/// The releases that an environment had.
-#[derive(Debug, Clone)]
-pub struct StoredReleases<'a> {
-    store: &'a dyn RunStore,
-    environment: &'a EnvironmentName,
-}
-
-impl<'a> StoredReleases<'a> {
-    /// Those of `environment`.
-    pub fn new(store: &'a dyn RunStore, environment: &'a EnvironmentName) -> Self {
-        Self { store, environment }
-    }
-
-    fn prefix(&self) -> String {
-        format!("environments/{}/releases", self.environment)
-    }
-
-    /// Every record, oldest first: what was live after each successful run.
-    pub async fn all(&self) -> Result<Vec<(String, Release)>> {
-        let mut releases = Vec::new();
-        for key in self.store.list(&self.prefix()).await? {
-            let Some(body) = self.store.get(&key).await? else { continue };
-            let release = serde_json::from_slice(&body).map_err(|error| {
-                Error::new(ErrorKind::Corrupt, "store.read", format!("release `{key}` cannot be read"))
-                    .with_source(error)
-            })?;
-            releases.push((key, release));
-        }
-        Ok(releases)
-    }
-
-    /// What is live: the newest record.
-    pub async fn last(&self) -> Result<Option<Release>> {
-        Ok(self.all().await?.pop().map(|(_, release)| release))
-    }
-
-    /// What was live before the live one came. A release that was rolled back from does not count: a roll-back records
-    /// the release that it went back to, so the next one goes back further.
-    pub async fn previous(&self) -> Result<Option<Release>> {
-        let mut line: Vec<Release> = Vec::new();
-        for (_, release) in self.all().await? {
-            line.retain(|earlier| earlier.sequence < release.sequence);
-            line.push(release);
-        }
-        line.pop();
-        Ok(line.pop())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{store::ObjectRunStore, vocabulary::ReleaseSequence};
-
-    #[tokio::test]
-    async fn the_previous_release_is_not_one_that_was_rolled_back_from() {
-        let (store, dev) = (ObjectRunStore::memory(), "dev".parse().unwrap());
-        let releases = StoredReleases::new(&store, &dev);
-        let expected = [None, Some(1), Some(2), Some(1), Some(2), None, Some(1)];
-        for (record, (sequence, previous)) in [1, 2, 3, 2, 4, 1, 5].into_iter().zip(expected).enumerate() {
-            let body = serde_json::to_vec(&Release::new(ReleaseSequence(sequence), "x")).unwrap();
-            store.create(&format!("environments/dev/releases/{record:08}"), body.into()).await.unwrap();
-            let found = releases.previous().await.unwrap().map(|release| release.sequence.0);
-            assert_eq!(found, previous, "after record {record}");
-        }
-    }
+    Ok((records, prev))
 }

@@ -161,6 +161,10 @@ impl<S: Step> Step for Faulty<S> {
         self.step.probe(cx, input).await
     }
 
+    fn asks_again(&self) -> bool {
+        self.step.asks_again()
+    }
+
     fn undoer(&self) -> Option<Arc<dyn Undoer<S::Undo>>> {
         self.step.undoer()
     }

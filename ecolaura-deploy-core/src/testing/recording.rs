@@ -32,6 +32,8 @@ fn line(kind: &EventKind) -> String {
             format!("planned: {}", steps.join(", "))
         }
         EventKind::RunStarted => "run started".to_owned(),
+        EventKind::RunResumed { kept, undo: None, .. } => format!("run resumed, {kept} kept"),
+        EventKind::RunResumed { undo: Some(cause), .. } => format!("run goes back: {cause}"),
         EventKind::StepStarted => "started".to_owned(),
         EventKind::Progress { unit, done, total } => {
             format!("{done} of {} {unit}", total.map_or_else(|| "?".to_owned(), |total| total.to_string()))
@@ -55,6 +57,7 @@ fn outcome_line(outcome: &StepOutcome) -> String {
     match outcome {
         StepOutcome::Done => "done".to_owned(),
         StepOutcome::Unchanged => "unchanged".to_owned(),
+        StepOutcome::Kept => "kept".to_owned(),
         StepOutcome::Failed { error } => {
             let effect = format!("{:?}", error.effect).to_lowercase();
             format!("failed, effect {effect}: {}", error.message)
@@ -144,6 +147,11 @@ impl Life {
     fn live(&mut self, step: &str, kind: &EventKind) -> Option<String> {
         let next = match (*self, kind) {
             (Self::Waiting, EventKind::StepStarted) => Self::Running,
+            // What another process did, or may have done, can be undone here.
+            (
+                Self::Waiting,
+                EventKind::StepFinished { outcome: StepOutcome::Kept | StepOutcome::Failed { .. }, .. },
+            ) => Self::Over,
             (Self::Waiting, EventKind::StepFinished { .. }) => Self::NeverRan,
             (Self::Running, EventKind::StepFinished { outcome, .. })
                 if !matches!(outcome, StepOutcome::Skipped { .. }) =>

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ecolaura_deploy_core::{
-    Result,
+    ErrorKind, Result,
     event::{EventKind, EventSink, FanOut, FnSink, RecordingSink},
     run::{RunResult, Runner},
     store::{Created, ObjectRunStore, RecordBody, RunStore, read_run},
@@ -13,7 +13,7 @@ use ecolaura_deploy_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Ledger, Ran, check_intents, cx, diamond, run_with};
+use crate::world::{Ledger, Ran, check_intents, cx, diamond, run_with, try_run_with};
 
 /// A store whose calls are await points.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl RunStore for Ticking {
     }
 }
 
-fn ticking(ledger: &Ledger) -> Arc<dyn RunStore> {
+/// A store each of whose writes is an await point.
+pub(crate) fn ticking(ledger: &Ledger) -> Arc<dyn RunStore> {
     Arc::new(Ticking(ObjectRunStore::memory(), ledger.clone()))
 }
 
@@ -51,7 +52,15 @@ async fn cancelled_at(n: usize, fault: Option<(&str, Fault)>) -> bool {
             cancel.cancel();
         }
     });
-    let ran = run_with(&cx().with_cancellation(token), &ledger, diamond(&ledger, fault), ticking(&ledger)).await;
+    let cx = cx().with_cancellation(token);
+    let ran = match try_run_with(&cx, &ledger, diamond(&ledger, fault), ticking(&ledger)).await {
+        Ok(ran) => ran,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Cancelled, "{n}: {}", error.report());
+            assert!(ledger.log().is_empty(), "{n}: it had not begun");
+            return true;
+        }
+    };
     ran.check(&format!("cancel at {n}"));
     check_cancelled(&ran, n, fault.is_some());
     ledger.ticks() > n

@@ -9,6 +9,7 @@ mod groups;
 mod journal;
 mod plans;
 mod properties;
+mod resume;
 mod retries;
 mod suspended;
 mod undoing;

@@ -57,6 +57,11 @@ impl Ledger {
         self.done.lock().unwrap().clone()
     }
 
+    /// Somebody else undid what `step` did.
+    pub(crate) fn forget(&self, step: &str) {
+        self.done.lock().unwrap().remove(step);
+    }
+
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -272,12 +277,22 @@ pub(crate) struct Ran {
 }
 
 pub(crate) async fn run_with(cx: &Context, ledger: &Ledger, pipeline: Pipeline, store: Arc<dyn RunStore>) -> Ran {
+    try_run_with(cx, ledger, pipeline, store).await.unwrap()
+}
+
+/// The same; an error if the run was refused before it began.
+pub(crate) async fn try_run_with(
+    cx: &Context,
+    ledger: &Ledger,
+    pipeline: Pipeline,
+    store: Arc<dyn RunStore>,
+) -> Result<Ran> {
     let sink = Arc::new(RecordingSink::new());
     let runner = Runner::new(Arc::clone(&store)).events(Arc::clone(&sink) as Arc<dyn EventSink>);
     let plan = runner.plan(cx, pipeline).await.unwrap();
-    let finished = runner.run(cx, plan).await.unwrap();
-    let records = read_run(store.as_ref(), cx.environment(), &finished.run).await.unwrap();
-    Ran { result: finished.result, events: sink.events(), records, ledger: ledger.clone() }
+    let finished = runner.run(cx, plan).await?;
+    let records = read_run(store.as_ref(), cx.environment(), &finished.run).await?;
+    Ok(Ran { result: finished.result, events: sink.events(), records, ledger: ledger.clone() })
 }
 
 pub(crate) async fn run(ledger: &Ledger, pipeline: Pipeline) -> Ran {

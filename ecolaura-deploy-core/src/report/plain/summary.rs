@@ -84,6 +84,7 @@ pub(crate) fn steps(totals: &Totals) -> String {
     };
     let ends = list(&[
         (totals.done, "done"),
+        (totals.kept, "done before"),
         (totals.unchanged, "unchanged"),
         (totals.failed, "failed"),
         (totals.waiting, "waiting"),

@@ -1,0 +1,107 @@
+//! Reading a lock without touching it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Holder, LockPolicy,
+    layout::{self, Held, Keys},
+};
+use crate::{ErrorKind, Result, pipeline::Landing, store::RunStore, vocabulary::EnvironmentName};
+
+/// The newest epoch of an environment, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// Its number.
+    pub epoch: u64,
+    /// Who took it. Without what is damaged or missing, here and in the next three.
+    pub holder: Option<Holder>,
+    /// For which run.
+    pub run: Option<String>,
+    /// Since when, by its own clock.
+    pub since: Option<Timestamp>,
+    /// What it brings.
+    pub landing: Landing,
+    /// Whether it is done.
+    pub released: bool,
+    /// The newest sign of life.
+    pub last_beat: Option<u64>,
+    /// How long it may be silent.
+    pub term: Duration,
+    /// What is damaged.
+    pub damage: Option<String>,
+    pub(super) nonce: Option<String>,
+}
+
+impl Seen {
+    /// `run r1 (release r7) of host:42 since 2026-11-24T10:00:00Z`, as far as it is known.
+    pub(super) fn who(&self) -> String {
+        let mut who = self.run.as_ref().map_or_else(|| "an unknown run".to_owned(), |run| format!("run {run}"));
+        if let Some(sequence) = self.landing.sequence() {
+            who.push_str(&format!(" (release {sequence})"));
+        }
+        if let Some(holder) = &self.holder {
+            who.push_str(&format!(" of {holder}"));
+        }
+        if let Some(since) = self.since {
+            who.push_str(&format!(" since {since}"));
+        }
+        who
+    }
+}
+
+/// Who holds `environment`, or held it last; `None` if nobody ever did. Reads only.
+///
+/// Fails with [`ErrorKind::Unsupported`] if a newer program that holds it writes another form; a damaged object is
+/// told in [`Seen::damage`].
+pub async fn look(store: &dyn RunStore, environment: &EnvironmentName) -> Result<Option<Seen>> {
+    look_at(store, &Keys::new(environment)).await
+}
+
+pub(super) async fn look_at(store: &dyn RunStore, keys: &Keys) -> Result<Option<Seen>> {
+    for number in numbers(store, keys).await?.into_iter().rev() {
+        if let Some(seen) = see(store, keys, number).await? {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
+}
+
+/// The numbers of the epochs, oldest first. A create that was killed may leave an empty one.
+pub(crate) async fn numbers(store: &dyn RunStore, keys: &Keys) -> Result<Vec<u64>> {
+    let names = store.names(&keys.epochs()).await?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The epoch `number`; `None` if nothing is there.
+pub(crate) async fn see(store: &dyn RunStore, keys: &Keys, number: u64) -> Result<Option<Seen>> {
+    let objects = store.list(&keys.epoch(number)).await?;
+    if objects.is_empty() {
+        return Ok(None);
+    }
+    let released = objects.contains(&keys.released(number));
+    let (held, damage) = match layout::read::<Held>(store, &keys.held(number)).await {
+        Ok(held) => (held, None),
+        Err(error) if error.kind() == ErrorKind::Corrupt => (None, Some(error.report())),
+        // What a newer program says of an epoch that is over does not matter here.
+        Err(error) if error.kind() == ErrorKind::Unsupported && released => (None, Some(error.report())),
+        Err(error) => return Err(error),
+    };
+    let missing = || held.is_none().then(|| format!("`{}` is missing", keys.held(number)));
+    Ok(Some(Seen {
+        epoch: number,
+        holder: held.as_ref().map(|held| held.holder.clone()),
+        run: held.as_ref().map(|held| held.run.clone()),
+        since: held.as_ref().map(|held| held.since),
+        landing: held.as_ref().map(|held| held.landing).unwrap_or_default(),
+        released,
+        last_beat: layout::newest_beat(&objects),
+        term: held.as_ref().map_or(LockPolicy::default().term, |held| Duration::from_millis(held.term_ms)),
+        damage: damage.or_else(missing),
+        nonce: held.map(|held| held.nonce),
+    }))
+}

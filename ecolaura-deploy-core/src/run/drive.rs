@@ -1,0 +1,411 @@
+//! From a lock to a result: a new run, or one that another process left.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    RunResult,
+    dispatcher::Dispatcher,
+    emitter::Emitter,
+    evidence::Evidence,
+    history::History,
+    resume::changed_inputs,
+    runner::{Finished, Runner, check_environment},
+    same,
+    unit::Shared,
+};
+use crate::{
+    Context, Error, ErrorKind, Result,
+    context::{Emit, instant_in},
+    event::EventKind,
+    lock::{self, Epoch},
+    pipeline::{Landing, Outputs, Pipeline, RELEASE},
+    plan::{self, Plan, PlanProblems},
+    store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain},
+};
+
+/// Which way to go on with an open run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Forward,
+    Back,
+    /// Forward where that is possible, back otherwise.
+    Either,
+}
+
+/// What a run is of, whoever goes on with it.
+struct Of<'a> {
+    run: &'a str,
+    epoch: &'a Epoch,
+    plan: Plan,
+    journal: Journal,
+}
+
+impl Runner {
+    /// Runs `plan`, as the only deployer of its environment.
+    ///
+    /// The lock of the environment comes first, by the [`LockPolicy`](crate::lock::LockPolicy). No environment ever has
+    /// to be mended by hand before the next deploy: a run that was left open by a process which is gone, or that waits,
+    /// is gone on with in place of `plan` if it is of this very pipeline and its inputs, as [`Runner::resume`] does;
+    /// any other one is undone before anything else.
+    ///
+    /// Fails with [`ErrorKind::Conflict`] naming who holds the environment, or the newer release that is live; with
+    /// [`ErrorKind::StalePlan`] naming what moved since the plan was made, an undone run included; with
+    /// [`ErrorKind::Corrupt`] naming a damaged record of a run that was left open; or with the store's error. It has
+    /// then changed nothing but what it undid. Everything that happens later is in [`Finished::result`].
+    ///
+    /// # Cancellation
+    ///
+    /// Cancelling `cx`, or its deadline, ends the running steps within the grace and undoes what was done, or leaves it
+    /// to be resumed ([`OnCancel`](super::OnCancel)). Dropping the future cancels what runs, waits for nothing, and
+    /// leaves a record that says what was begun; the last event then says [`RunResult::Suspended`].
+    pub async fn run(&self, cx: &Context, plan: Plan) -> Result<Finished> {
+        check_environment(cx, &plan.pipeline)?;
+        let run = self.run_id();
+        let epoch = self.acquire(cx, &run, plan.pipeline.landing).await?;
+        let mut state = epoch.state().clone();
+        let ended = self.run_locked(cx, plan, &run, (&epoch, &mut state)).await;
+        self.release(cx, epoch, state).await;
+        ended
+    }
+
+    async fn run_locked(
+        &self,
+        cx: &Context,
+        plan: Plan,
+        run: &str,
+        (epoch, state): (&Epoch, &mut EnvironmentState),
+    ) -> Result<Finished> {
+        let deadline = self.deadline_of(cx);
+        let undone = match self.settle(cx, &plan.pipeline, (epoch, state)).await? {
+            Settled::Finished(finished) => return Ok(finished),
+            Settled::Undone(what) => what,
+        };
+        let now = plan::build(&self.context(cx), Arc::clone(&plan.pipeline)).await?;
+        if now.digest() != plan.digest() {
+            return Err(stale(&plan, &now, undone.as_deref()));
+        }
+        let environment = cx.environment();
+        let journal =
+            Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, self.nonces.next());
+        let known = now.known();
+        let shared = self.shared(cx, Of { run, epoch, plan: now, journal });
+        let summary = shared.plan.summary.clone();
+        let started = RecordBody::RunStarted {
+            pipeline: summary.pipeline.clone(),
+            environment: environment.clone(),
+            plan: summary.clone(),
+            known,
+            landing: shared.plan.pipeline.landing,
+            library: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: epoch.number(),
+        };
+        shared.journal.append(started).await?;
+        // Whoever takes the lock from here on finds the record; whoever took it before is found here.
+        epoch.check().await?;
+        let dispatcher = Dispatcher::new(Arc::clone(&shared), self.policy());
+        shared.emitter.emit(None, EventKind::Planned { plan: summary });
+        shared.emitter.emit(None, EventKind::RunStarted);
+        shared.warn_all(epoch.warnings());
+        let result = to_the_end(cx, dispatcher, deadline).await;
+        self.note(state, run, &result, (&shared, self.clock.now()));
+        Ok(Finished { run: run.to_owned(), result, outputs: shared })
+    }
+
+    /// Notes in the state how a run ended.
+    fn note(&self, state: &mut EnvironmentState, run: &str, result: &RunResult, (of, since): (&Shared, Timestamp)) {
+        let state_before = std::mem::take(state);
+        *state = match result {
+            RunResult::Suspended { .. } => state_before.begun(OpenRun {
+                run: run.to_owned(),
+                epoch: of.cx.epoch(),
+                pipeline: Some(of.plan.summary.pipeline.clone()),
+                landing: of.plan.pipeline.landing,
+                since: Some(since),
+                holder: Some(self.holder.clone()),
+            }),
+            result => state_before.ended(RunNote::new(run, result.clone(), self.clock.now())),
+        };
+    }
+
+    /// Goes on with the run that was left open in the environment, on this machine or another: `None` if there is none.
+    /// `pipeline` must be the one that it was begun with.
+    ///
+    /// What is recorded as done stays, and is done again where the real system says that it is not there. An effect
+    /// that was begun and has no outcome is treated by its [`EffectClass`](crate::step::EffectClass): done again, done
+    /// again under the same key, looked up, asked for; where nobody can tell, the run goes back and ends as
+    /// [`RunResult::NeedsOperator`]. A run that was going back goes on going back. Maintenance windows are looked at
+    /// again; an approval counts for the plan that it was given for.
+    ///
+    /// Fails with [`ErrorKind::Conflict`], naming each difference, for another pipeline, environment, release, or other
+    /// inputs of what is done; with the errors of [`Runner::run`] otherwise. Nothing is changed then. Resuming is
+    /// resumable itself.
+    pub async fn resume(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
+        self.go_on(cx, pipeline, Way::Forward).await
+    }
+
+    /// Undoes the run that was left open in the environment: `None` if there is none. `pipeline` only needs the backends
+    /// whose effects are undone, as steps or by [`Pipeline::undoer`]; it may be a newer one.
+    ///
+    /// Fails as [`Runner::resume`] does, save for differences.
+    pub async fn roll_back(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
+        self.go_on(cx, pipeline, Way::Back).await
+    }
+
+    /// Closes the run that was left open in the environment: [`Runner::resume`] where that is not refused for a
+    /// difference, [`Runner::roll_back`] otherwise. `None` if there is none.
+    pub async fn recover(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
+        self.go_on(cx, pipeline, Way::Either).await
+    }
+
+    /// What the environment has: who works on it, what is open, what is live. Reads only.
+    pub async fn environment(&self, cx: &Context) -> Result<EnvironmentState> {
+        store::state(self.store.as_ref(), cx.environment()).await
+    }
+
+    async fn go_on(&self, cx: &Context, pipeline: Pipeline, way: Way) -> Result<Option<Finished>> {
+        check_environment(cx, &pipeline)?;
+        let Some(open) = self.environment(cx).await?.open else { return Ok(None) };
+        let Some(history) = self.history(cx, &open.run).await? else { return Ok(None) };
+        let back = self.goes_back(cx, (&open.run, &history), &pipeline, way).await?;
+        let landing = if back.is_some() { Landing::Unnumbered } else { history.landing };
+        let epoch = self.acquire(cx, &open.run, landing).await?;
+        let mut state = epoch.state().clone();
+        let ended = self.go_on_locked(cx, Arc::new(pipeline), (&open.run, back), (&epoch, &mut state)).await;
+        self.release(cx, epoch, state).await;
+        ended
+    }
+
+    /// Why the run goes back, if it does. Fails if it should go forward and cannot.
+    async fn goes_back(
+        &self,
+        cx: &Context,
+        (run, history): (&str, &History),
+        pipeline: &Pipeline,
+        way: Way,
+    ) -> Result<Option<String>> {
+        if way == Way::Back {
+            return Ok(Some("it was asked for".to_owned()));
+        }
+        if let Some(cause) = history.going_back(RELEASE) {
+            return Ok(Some(cause));
+        }
+        match (self.fits(cx, (run, history), pipeline).await, way) {
+            (Ok(()), _) => Ok(None),
+            (Err(error), Way::Either) if error.kind() == ErrorKind::Conflict => Ok(Some(error.report())),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn fits(&self, cx: &Context, (run, history): (&str, &History), pipeline: &Pipeline) -> Result<()> {
+        PlanProblems::of(pipeline)?;
+        same::check(run, history, pipeline)?;
+        same::check_inputs(run, &changed_inputs(&self.context(cx), pipeline, history).await?)
+    }
+
+    async fn go_on_locked(
+        &self,
+        cx: &Context,
+        pipeline: Arc<Pipeline>,
+        (run, back): (&str, Option<String>),
+        (epoch, state): (&Epoch, &mut EnvironmentState),
+    ) -> Result<Option<Finished>> {
+        let deadline = self.deadline_of(cx);
+        let Some((history, journal)) = self.take_over(cx, run, epoch, back.is_some()).await? else { return Ok(None) };
+        if let Some(cause) = back.or_else(|| history.going_back(RELEASE)) {
+            return Ok(Some(self.back(cx, pipeline, (run, &history, &cause), (epoch, journal, state)).await));
+        }
+        let plan = Plan::recorded(pipeline, history.plan.clone(), &history.known)?;
+        let shared = self.shared(cx, Of { run, epoch, plan, journal });
+        let starts = shared.starts(&history).await?;
+        let mut dispatcher = Dispatcher::new(Arc::clone(&shared), self.policy());
+        let kept = starts.iter().filter(|start| start.is_kept()).count();
+        shared.say_resumed(&history, kept, None);
+        shared.warn_all(epoch.warnings());
+        dispatcher.go_on(starts);
+        let result = to_the_end(cx, dispatcher, deadline).await;
+        self.note(state, run, &result, (&shared, history.started));
+        Ok(Some(Finished { run: run.to_owned(), result, outputs: shared }))
+    }
+
+    async fn back(
+        &self,
+        cx: &Context,
+        pipeline: Arc<Pipeline>,
+        (run, history, cause): (&str, &History, &str),
+        (epoch, journal, state): (&Epoch, Journal, &mut EnvironmentState),
+    ) -> Finished {
+        let plan = Plan::of_another(pipeline, history.plan.clone());
+        let shared = self.shared(cx, Of { run, epoch, plan, journal });
+        shared.say_resumed(history, 0, Some(cause.to_owned()));
+        shared.warn_all(epoch.warnings());
+        let result = shared.go_back(history, cause, self.policy().undo_deadline).await;
+        self.note(state, run, &result, (&shared, history.started));
+        Finished { run: run.to_owned(), result, outputs: shared }
+    }
+
+    /// Goes on with the run that was left open if it is of this pipeline, and undoes it otherwise.
+    async fn settle(
+        &self,
+        cx: &Context,
+        pipeline: &Arc<Pipeline>,
+        (epoch, state): (&Epoch, &mut EnvironmentState),
+    ) -> Result<Settled> {
+        let Some(run) = state.open.as_ref().map(|open| open.run.clone()) else { return Ok(Settled::Undone(None)) };
+        let Some(history) = self.history(cx, &run).await? else { return Ok(Settled::Undone(None)) };
+        let back = self.goes_back(cx, (&run, &history), pipeline, Way::Either).await?;
+        let goes_on = back.is_none();
+        let finished = self.go_on_locked(cx, Arc::clone(pipeline), (&run, back), (epoch, state)).await?;
+        match finished {
+            Some(finished) if goes_on => Ok(Settled::Finished(finished)),
+            Some(Finished { result: RunResult::Suspended { reason }, .. }) => {
+                Err(Error::new(ErrorKind::Fenced, "run.start", reason).with("run", run))
+            }
+            _ => Ok(Settled::Undone(Some(format!("run `{run}`, which was left open, was undone")))),
+        }
+    }
+
+    /// Writes into the records of `run` that this epoch goes on with it: from then on nobody else can. `None` if there
+    /// is nothing to go on with.
+    async fn take_over(
+        &self,
+        cx: &Context,
+        run: &str,
+        epoch: &Epoch,
+        undo: bool,
+    ) -> Result<Option<(History, Journal)>> {
+        let (store, environment) = (self.store.as_ref(), cx.environment());
+        loop {
+            let (records, last) = read_chain(store, environment, run).await?;
+            let history = History::of(&records)?;
+            let nonce = self.nonces.next();
+            let journal = Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, nonce)
+                .behind(records.len() as u64, last);
+            let (by, epoch_number) = (self.holder.clone(), epoch.number());
+            let Some(history) = history.filter(|history| !history.is_over()) else { return Ok(None) };
+            match journal.append(RecordBody::Resumed { epoch: epoch_number, by, undo }).await {
+                Ok(_) => {
+                    epoch.check().await?;
+                    return Ok(Some((history, journal)));
+                }
+                // Whoever wrote meanwhile is older than this epoch, or this epoch is over.
+                Err(error) if error.kind() == ErrorKind::Fenced => epoch.check().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn history(&self, cx: &Context, run: &str) -> Result<Option<History>> {
+        let (records, _) = read_chain(self.store.as_ref(), cx.environment(), run).await?;
+        Ok(History::of(&records)?.filter(|history| !history.is_over()))
+    }
+
+    async fn acquire(&self, cx: &Context, run: &str, landing: Landing) -> Result<Epoch> {
+        let request = lock::Request {
+            store: &self.store,
+            clock: &self.clock,
+            nonces: &self.nonces,
+            environment: cx.environment(),
+            run,
+            holder: &self.holder,
+            landing,
+            policy: self.lock,
+        };
+        let said = Arc::new(Said(self.on_wait.clone()));
+        lock::acquire(&self.context(cx).with_emit(said), request).await
+    }
+
+    /// What cannot be released is taken over by the next deployer, who sees that this one is gone.
+    async fn release(&self, cx: &Context, epoch: Epoch, state: EnvironmentState) {
+        if let Err(error) = epoch.release(state).await {
+            (self.on_wait.0)(&format!("the lock of {} is not released: {}", cx.environment(), error.report()));
+        }
+    }
+
+    fn shared(&self, cx: &Context, Of { run, epoch, plan, journal }: Of<'_>) -> Arc<Shared> {
+        let pipeline = &plan.pipeline;
+        let emitter = Arc::new(Emitter::new(
+            run,
+            &pipeline.environment,
+            &plan.summary.pipeline,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.events),
+        ));
+        let steps = cx.limits().parallel_steps.get().min(Semaphore::MAX_PERMITS);
+        Arc::new(Shared {
+            outputs: Outputs::new(pipeline.nodes.len()),
+            cx: self
+                .context(cx)
+                .with_run(run, epoch.number())
+                .with_plan(plan.digest())
+                .with_emit(Arc::clone(&emitter) as Arc<dyn Emit>),
+            journal,
+            emitter,
+            evidence: Evidence(Arc::clone(&self.store)),
+            permits: Arc::new(Semaphore::new(steps)),
+            grace: self.grace,
+            lost: epoch.lost().clone(),
+            suspending: false.into(),
+            plan,
+        })
+    }
+
+    fn deadline_of(&self, cx: &Context) -> Instant {
+        instant_in(cx.remaining().map_or(self.deadline, |left| left.min(self.deadline)))
+    }
+
+    /// Sorts by time: `20261124T101530123Z-1f2e3d4c`.
+    fn run_id(&self) -> String {
+        let at = self.clock.now().strftime("%Y%m%dT%H%M%S%3fZ");
+        format!("{at}-{:08x}", self.nonces.next() >> 32)
+    }
+}
+
+async fn to_the_end(cx: &Context, mut dispatcher: Dispatcher, deadline: Instant) -> RunResult {
+    dispatcher.forward(cx.cancellation().clone(), deadline).await;
+    dispatcher.finish().await
+}
+
+impl Shared {
+    fn say_resumed(&self, history: &History, kept: usize, undo: Option<String>) {
+        self.emitter.emit(None, EventKind::Planned { plan: history.plan.clone() });
+        self.emitter.emit(None, EventKind::RunResumed { since: history.started, kept, undo });
+        if let Some((before, after)) = history.clock_went_back {
+            let message = format!("the clock went back from {before} to {after} within this run; nothing rests on it");
+            self.emitter.emit(None, EventKind::Warning { message });
+        }
+    }
+
+    fn warn_all(&self, warnings: &[String]) {
+        for message in warnings {
+            self.emitter.emit(None, EventKind::Warning { message: message.clone() });
+        }
+    }
+}
+
+/// What became of a run that was left open.
+enum Settled {
+    /// It was gone on with.
+    Finished(Finished),
+    /// It was undone, if there was one.
+    Undone(Option<String>),
+}
+
+/// Hands what is said about waiting to a listener.
+struct Said(super::runner::OnWait);
+
+impl Emit for Said {
+    fn emit(&self, _step: Option<&str>, kind: EventKind) {
+        if let EventKind::Status { message } | EventKind::Warning { message } = kind {
+            (self.0.0)(&message);
+        }
+    }
+}
+
+fn stale(old: &Plan, new: &Plan, undone: Option<&str>) -> Error {
+    let moved = undone.map(str::to_owned).into_iter().chain(plan::moved(old, new));
+    let message = format!("since the plan was made: {}", moved.collect::<Vec<_>>().join("; "));
+    Error::new(ErrorKind::StalePlan, "run.start", message).advice("plan again and read the new plan")
+}
