@@ -50,6 +50,8 @@ pub use self::{
     verdict::Verdict,
     world::{CANARY, Fakes, State, World},
 };
+use tokio::task::LocalSet;
+
 use self::{case::Smooth, draw::Dice};
 use super::invariants;
 use crate::pipeline::Pipeline;
@@ -219,7 +221,7 @@ impl Simulation {
             .start_paused(true)
             .build()
             .expect("a runtime with a paused clock");
-        runtime.block_on(case::play(self, seed, mishaps.to_vec(), smooth))
+        LocalSet::new().block_on(&runtime, case::play(self, seed, mishaps.to_vec(), smooth))
     }
 }
 

@@ -30,6 +30,7 @@ fn intent() -> RecordBody {
         attempt: 1,
         effect: EffectClass::Converging,
         inputs: Digest::of("inputs"),
+        fingerprint: None,
         undo: None,
     }
 }

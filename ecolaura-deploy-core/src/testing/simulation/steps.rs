@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     Context, Effect, Error, ErrorKind, Result,
-    pipeline::{ErasedPlan, ErasedStep, Outputs, Pipeline, Refined, Success},
-    step::{EffectClass, ErasedUndoer, UndoRecord},
+    pipeline::{ErasedPlan, ErasedStep, Output, Outputs, Pipeline, Refined, Success},
+    step::{EffectClass, ErasedUndoer, Probed, UndoRecord},
     testing::Fault,
 };
 
@@ -79,6 +79,18 @@ impl ErasedStep for Faulty {
             Fault::PanicPrepare => panics("reading the state panicked"),
             _ => self.step.prepare(cx, outputs).await,
         }
+    }
+
+    async fn probe(&self, cx: &Context, outputs: &Outputs) -> Result<Probed<Output>> {
+        self.step.probe(cx, outputs).await
+    }
+
+    fn asks_again(&self) -> bool {
+        self.step.asks_again()
+    }
+
+    fn read(&self, json: &serde_json::Value) -> Result<Output> {
+        self.step.read(json)
     }
 
     async fn apply(&self, cx: &Context, outputs: &Outputs) -> Result<Success> {

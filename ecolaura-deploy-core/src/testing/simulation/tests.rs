@@ -100,3 +100,5 @@ fn a_pipeline_that_does_not_undo_what_it_does_is_found_out() {
     assert!(text.contains("ECOLAURA_SEED=3 cargo test careless    # "), "{text}");
     assert!(text.contains("I5: the next deploy ends as"), "{text}");
 }
+
+mod resuming;
