@@ -1,11 +1,17 @@
-//! What a step costs beside a raw tokio task, and planning many steps.
+//! What a step costs beside a raw tokio task, planning many steps, many steps in one run, and going on with a run.
 //!
 //! `cargo bench -p ecolaura-deploy-benches --bench executor`. The difference between `steps` and `tasks` of one shape
 //! is the overhead: planning again, refining, two records, two events, supervision. Divide by the number of steps.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ecolaura_deploy_core::{
@@ -55,9 +61,9 @@ fn chain(steps: u64) -> Pipeline {
     p
 }
 
-async fn run(shape: Shape) -> Duration {
-    let (cx, runner) = (Context::new("dev".parse().unwrap()), Runner::new(Arc::new(ObjectRunStore::memory())));
-    let plan = runner.plan(&cx, shape(STEPS)).await.unwrap();
+async fn run(shape: Shape, steps: u64, store: ObjectRunStore) -> Duration {
+    let (cx, runner) = (Context::new("dev".parse().unwrap()), Runner::new(Arc::new(store)));
+    let plan = runner.plan(&cx, shape(steps)).await.unwrap();
     let began = Instant::now();
     assert!(runner.run(&cx, plan).await.unwrap().succeeded());
     began.elapsed()
@@ -92,7 +98,7 @@ fn overhead(c: &mut Criterion) {
                 b.to_async(&runtime).iter_custom(|times| async move {
                     let mut total = Duration::ZERO;
                     for _ in 0..times {
-                        total += run(shape).await;
+                        total += run(shape, STEPS, ObjectRunStore::memory()).await;
                     }
                     total
                 });
@@ -125,5 +131,82 @@ fn planning(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, overhead, planning);
+/// One run of 10,000 steps: in memory, and with every record flushed to the disk.
+fn throughput(c: &mut Criterion) {
+    const MANY: u64 = 10_000;
+    let [(_, runtime), _] = runtimes();
+    let mut group = c.benchmark_group("run of 10000 steps");
+    group.throughput(Throughput::Elements(MANY)).sample_size(10).measurement_time(Duration::from_secs(1));
+    for local in [false, true] {
+        group.bench_function(if local { "local files" } else { "memory" }, |b| {
+            b.to_async(&runtime).iter_custom(|times| async move {
+                let mut total = Duration::ZERO;
+                for _ in 0..times {
+                    let dir = tempfile::tempdir().unwrap();
+                    let files = || ObjectRunStore::local(dir.path()).unwrap();
+                    total += run(wide, MANY, if local { files() } else { ObjectRunStore::memory() }).await;
+                }
+                total
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A chain of 1,000 steps, whose last one does not end the first time.
+fn unfinished(calls: &Arc<AtomicUsize>) -> Pipeline {
+    let mut p = pipeline();
+    let mut last: Handle<u64> = p.add("step", steps::call("step", |_cx, n: u64| async move { Ok(n) }), constant(0));
+    for n in 1..STEPS {
+        last = p.add(format!("step {n}"), steps::call("step", |_cx, n: u64| async move { Ok(n + 1) }), last);
+    }
+    let calls = Arc::clone(calls);
+    let wait = move |_cx, n: u64| {
+        let first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                std::future::pending::<()>().await;
+            }
+            Ok(n)
+        }
+    };
+    p.add("last", steps::call("last", wait), last);
+    p
+}
+
+/// From opening the store to the end of the one step that is left: reading 2,000 records and deciding for each step.
+fn resuming(c: &mut Criterion) {
+    let [(_, runtime), _] = runtimes();
+    let mut group = c.benchmark_group("resume");
+    group.sample_size(10).measurement_time(Duration::from_secs(1));
+    group.bench_function("1000 steps, local files", |b| {
+        b.to_async(&runtime).iter_custom(|times| async move {
+            let mut total = Duration::ZERO;
+            for _ in 0..times {
+                let (dir, cx) = (tempfile::tempdir().unwrap(), Context::new("dev".parse().unwrap()));
+                let runner = || Runner::new(Arc::new(ObjectRunStore::local(dir.path()).unwrap()));
+                let calls = Arc::new(AtomicUsize::new(0));
+                let plan = runner().plan(&cx, unfinished(&calls)).await.unwrap();
+                let began = async {
+                    while calls.load(Ordering::SeqCst) == 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                let first = runner();
+                tokio::select! {
+                    () = began => {}
+                    _ = first.run(&cx, plan) => unreachable!("its last step waits"),
+                }
+                let pipeline = unfinished(&calls);
+                let began = Instant::now();
+                assert!(runner().resume(&cx, pipeline).await.unwrap().unwrap().succeeded());
+                total += began.elapsed();
+            }
+            total
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, overhead, planning, throughput, resuming);
 criterion_main!(benches);

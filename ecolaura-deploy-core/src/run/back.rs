@@ -11,6 +11,7 @@ use super::{
     unit::Shared,
 };
 use crate::{
+    Error,
     context::Emit,
     event::{EventKind, StepOutcome},
     store::RecordBody,
@@ -60,6 +61,19 @@ fn what_remains(history: &History) -> (Vec<Undoable>, Remains) {
         }
     }
     (list, remains)
+}
+
+/// The result of a run whose records are damaged and that nobody undoes: what can still be read of what it did.
+pub(super) fn left_as_it_is(known: Option<&History>, damage: &Error) -> RunResult {
+    let mut remains = Remains::default();
+    for remaining in known.map(History::effects).unwrap_or_default() {
+        let how = remaining.undo.map_or_else(|| "nothing undoes it".to_owned(), |undo| undo.description);
+        remains.add(remaining.step.clone(), format!("`{}`: {how}", remaining.step));
+    }
+    let after = "what is behind the damaged record";
+    remains.add(after.to_owned(), format!("{after} cannot be read: compare the environment with the last release"));
+    let Remains { remaining, commands } = remains;
+    RunResult::NeedsOperator { failed: "its records".to_owned(), cause: damage.report(), remaining, commands }
 }
 
 fn verdict(history: &History, cause: &str, Remains { remaining, commands }: Remains) -> RunResult {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    RunResult,
+    RunResult, back,
     dispatcher::Dispatcher,
     emitter::Emitter,
     evidence::Evidence,
@@ -23,7 +23,7 @@ use crate::{
     lock::{self, Epoch},
     pipeline::{Landing, Outputs, Pipeline, RELEASE},
     plan::{self, Plan, PlanProblems},
-    store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain},
+    store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain, read_whole},
 };
 
 /// Which way to go on with an open run.
@@ -158,6 +158,37 @@ impl Runner {
     /// difference, [`Runner::roll_back`] otherwise. `None` if there is none.
     pub async fn recover(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
         self.go_on(cx, pipeline, Way::Either).await
+    }
+
+    /// Closes the run that was left open in the environment although its records are damaged, and undoes nothing: so the
+    /// next deploy can start. `run` names it, so that nobody closes another one than they looked at. The result is a
+    /// [`RunResult::NeedsOperator`] with what can still be read of what it did, and how each of it is undone.
+    ///
+    /// Fails with [`ErrorKind::InvalidInput`] if `run` is not the open one, or if its records are whole:
+    /// [`Runner::roll_back`] undoes it then. Deletes nothing.
+    pub async fn give_up(&self, cx: &Context, run: &str) -> Result<RunResult> {
+        let epoch = self.acquire(cx, run, Landing::Unnumbered).await?;
+        let mut state = epoch.state().clone();
+        let given_up = self.give_up_locked(cx, run, &mut state).await;
+        self.release(cx, epoch, state).await;
+        given_up
+    }
+
+    async fn give_up_locked(&self, cx: &Context, run: &str, state: &mut EnvironmentState) -> Result<RunResult> {
+        let open = state.open.as_ref().map(|open| open.run.as_str());
+        if open != Some(run) {
+            let found = open.map_or_else(|| "no run is open".to_owned(), |open| format!("run `{open}` is open"));
+            return Err(Error::invalid("run.give_up", format!("{found} in {}, not `{run}`", cx.environment())));
+        }
+        let chain = read_whole(self.store.as_ref(), cx.environment(), run).await?;
+        let Some(damage) = chain.damage else {
+            return Err(Error::invalid("run.give_up", format!("the records of run `{run}` are whole"))
+                .advice("undo it with `Runner::roll_back`, or go on with `Runner::resume`"));
+        };
+        let known = History::of(&chain.records).ok().flatten();
+        let result = back::left_as_it_is(known.as_ref(), &damage);
+        *state = std::mem::take(state).ended(RunNote::new(run, result.clone(), self.clock.now()));
+        Ok(result)
     }
 
     /// What the environment has: who works on it, what is open, what is live. Reads only.

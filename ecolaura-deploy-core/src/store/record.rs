@@ -196,24 +196,61 @@ pub(crate) async fn read_chain(
     environment: &EnvironmentName,
     run: &str,
 ) -> Result<(Vec<Record>, Option<Digest>)> {
+    let Chain { records, last, damage } = read_whole(store, environment, run).await?;
+    match damage {
+        None => Ok((records, last)),
+        Some(damage) => Err(damage),
+    }
+}
+
+/// What can be read of a run's records.
+pub(crate) struct Chain {
+    /// Those before the first damage.
+    pub(crate) records: Vec<Record>,
+    /// The checksum of the last of them.
+    pub(crate) last: Option<Digest>,
+    /// The first damage.
+    pub(crate) damage: Option<Error>,
+}
+
+/// The records of a run up to the first damage. Fails where the store does.
+pub(crate) async fn read_whole(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<Chain> {
     let keys = store.list(&run_prefix(environment, run)).await?;
     let mut lines =
         stream::iter(keys).map(|key| async move { store.get(&key).await.map(|line| (key, line)) }).buffered(READERS);
-    let mut records: Vec<Record> = Vec::new();
-    let mut prev = None;
+    let mut chain = Chain { records: Vec::new(), last: None, damage: None };
     while let Some((key, line)) = lines.try_next().await? {
         let Some(line) = line else { continue };
-        let whole = |error: Error| error.with("whole before it", format!("{} records", records.len()));
-        let (record, checksum) = Record::open(&key, &line).map_err(whole)?;
-        let expected = records.len() as u64;
-        if record.seq != expected || record.prev != prev || record.run != run {
-            let message =
-                format!("record `{key}` does not follow record {} of run `{run}`", expected.saturating_sub(1));
-            let advice = format!("{} records before it are whole; restore the missing one from a copy", records.len());
-            return Err(Error::new(ErrorKind::Corrupt, "store.read", message).advice(advice));
+        match chain.next(run, &key, &line) {
+            Ok((record, checksum)) => {
+                chain.last = Some(checksum);
+                chain.records.push(record);
+            }
+            Err(damage) => {
+                chain.damage = Some(damage);
+                break;
+            }
         }
-        prev = Some(checksum);
-        records.push(record);
     }
-    Ok((records, prev))
+    Ok(chain)
+}
+
+impl Chain {
+    /// The record in `line`, if it is whole and the next one.
+    fn next(&self, run: &str, key: &str, line: &[u8]) -> Result<(Record, Digest)> {
+        let whole = self.records.len() as u64;
+        let advice = || {
+            let text = format!("{whole} records before it are whole");
+            format!("{text}; restore it from a copy, or close the run with `Runner::give_up` and look at what it did")
+        };
+        let (record, checksum) = Record::open(key, line).map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => error.advice(advice()),
+            _ => error,
+        })?;
+        if record.seq != whole || record.prev != self.last || record.run != run {
+            let message = format!("record `{key}` does not follow record {} of run `{run}`", whole.saturating_sub(1));
+            return Err(Error::new(ErrorKind::Corrupt, "store.read", message).advice(advice()));
+        }
+        Ok((record, checksum))
+    }
 }

@@ -131,8 +131,8 @@ async fn a_run_that_fails_and_is_cut_anywhere_goes_back_to_its_beginning() {
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_on_may_be_cut_too() {
     for (fault, left) in [(None, 9), (Some(("migrate", Fault::FailAfter)), 0)] {
-        for at in (3..90).step_by(11) {
-            for again in (0..).step_by(3) {
+        for at in (3..90).step_by(17) {
+            for again in (0..).step_by(5) {
                 let (ledger, case) = (Ledger::default(), format!("{fault:?}, cut at {at} and {again}"));
                 let store = ticking(&ledger);
                 if first(&store, &ledger, fault, at).await.is_some() {
@@ -428,4 +428,46 @@ async fn nothing_open_is_nothing_to_resume() {
     assert!(runner.resume(&cx(), diamond(&ledger, None)).await.unwrap().is_none());
     assert!(runner.roll_back(&cx(), diamond(&ledger, None)).await.unwrap().is_none());
     assert_eq!(sink.events().iter().filter(|event| matches!(event.kind, EventKind::RunFinished { .. })).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damaged_records_stop_everything_until_somebody_gives_the_run_up() {
+    let ledger = Ledger::default();
+    let store = ticking(&ledger);
+    assert!(first(&store, &ledger, None, 60).await.is_none());
+    let (runner, _) = process(&store, 2);
+    let open = runner.environment(&cx()).await.unwrap().open.unwrap().run;
+    assert_eq!(
+        runner.give_up(&cx(), &open).await.unwrap_err().kind(),
+        ErrorKind::InvalidInput,
+        "its records are whole"
+    );
+
+    let keys = store.list(&format!("environments/dev/runs/{open}")).await.unwrap();
+    let key = &keys[keys.len() - 3];
+    let mut line = store.get(key).await.unwrap().unwrap().to_vec();
+    line[40] ^= 1;
+    store.remove(key).await.unwrap();
+    store.create(key, line.clone().into()).await.unwrap();
+    let log = ledger.log();
+    let plan = runner.plan(&cx(), diamond(&ledger, None)).await.unwrap();
+    for error in [
+        runner.run(&cx(), plan).await.unwrap_err(),
+        runner.resume(&cx(), diamond(&ledger, None)).await.unwrap_err(),
+        runner.roll_back(&cx(), diamond(&ledger, None)).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.report().contains(key.as_str()) && error.report().contains("give_up"), "{}", error.report());
+    }
+    assert_eq!(ledger.log(), log, "nothing was changed");
+
+    assert_eq!(runner.give_up(&cx(), "another").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let RunResult::NeedsOperator { remaining, commands, .. } = runner.give_up(&cx(), &open).await.unwrap() else {
+        panic!("it is not undone");
+    };
+    assert!(remaining.contains(&"build".to_owned()), "{remaining:?}");
+    assert!(commands.iter().any(|command| command.contains("strike build out")), "{commands:?}");
+    assert_eq!(store.get(key).await.unwrap().unwrap(), line, "nothing is mended or deleted");
+    let plan = runner.plan(&cx(), diamond(&ledger, None)).await.unwrap();
+    assert!(runner.run(&cx(), plan).await.unwrap().succeeded(), "the next deploy starts");
 }
