@@ -12,6 +12,8 @@ use std::{
 };
 
 pub(crate) use self::erased::{ErasedPlan, ErasedStep, Output};
+#[cfg(feature = "test-util")]
+pub(crate) use self::erased::{Refined, Success};
 pub(crate) use self::handle::Outputs;
 pub use self::{
     handle::{Constant, Derived, Handle, Source, constant, derive},

@@ -3,6 +3,9 @@
 pub mod conformance;
 pub mod fake;
 pub mod faulty;
+pub mod inject;
+pub mod invariants;
 pub mod recording;
+pub mod simulation;
 
 pub use self::faulty::{Fault, Faulty};

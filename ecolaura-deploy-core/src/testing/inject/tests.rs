@@ -1,0 +1,2 @@
+mod calling;
+mod crashing;

@@ -1,0 +1,83 @@
+//! The fault matrix: what befalls a release, case by case, and what comes of it.
+//!
+//! ```text
+//! cargo test -p ecolaura-deploy-core --features test-util --test matrix
+//! cargo test -p ecolaura-deploy-core --features test-util --test matrix -- A/happy/record-07
+//! ECOLAURA_LONG=1 cargo test -p ecolaura-deploy-core --features test-util --test matrix -- seeds
+//! ```
+//!
+//! A case survives if every invariant holds and the environment is closed without help; it is contained if every
+//! invariant holds and an operator is asked by name; it fails otherwise. Pairs that make no sense are counted with their
+//! reason (`ECOLAURA_SENSELESS=1` prints them).
+
+mod families;
+mod reference;
+mod table;
+
+use std::{process::ExitCode, sync::Arc};
+
+use ecolaura_deploy_core::testing::simulation::{Simulation, Verdict};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use self::{
+    families::{Case, Plan},
+    table::Table,
+};
+
+/// How many seeds are drawn each time, and in the long tier.
+const SEEDS: (u64, u64) = (200, 10_000);
+/// How many of them make one trial.
+const CHUNK: u64 = 50;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Injected panics are part of the cases; what they say is not.
+    std::panic::set_hook(Box::new(|_| {}));
+    let simulation = reference::simulation();
+    let table = Arc::new(Table::default());
+    let mut trials = Vec::new();
+    for plan in families::all(&simulation) {
+        match plan {
+            Plan::Senseless { family, name, why } => table.senseless(family, &name, &why),
+            Plan::Case(case) => trials.push(trial(case, &simulation, &table)),
+        }
+    }
+    trials.extend(seeds(&simulation, &table));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        table.print();
+    }
+    conclusion.exit_code()
+}
+
+fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
+    let (simulation, table) = (simulation.clone(), Arc::clone(table));
+    Trial::test(case.name.clone(), move || {
+        let verdict = simulation.judge(case.seed(), &case.mishaps);
+        table.note(case.family, &case.name, &verdict);
+        match verdict {
+            Verdict::Failed(broken) => Err(Failed::from(broken.join("\n"))),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn seeds(simulation: &Simulation, table: &Arc<Table>) -> Vec<Trial> {
+    let long = std::env::var("ECOLAURA_LONG").is_ok_and(|long| long == "1");
+    let (last, chunk) = match std::env::var("ECOLAURA_SEED") {
+        Ok(_) => (1, 1),
+        Err(_) => (if long { SEEDS.1 } else { SEEDS.0 }, CHUNK),
+    };
+    let firsts = (0..last).step_by(usize::try_from(chunk).unwrap_or(1));
+    let trial = |first: u64| {
+        let (simulation, table) = (simulation.clone().seeds(first..first + chunk), Arc::clone(table));
+        Trial::test(format!("seeds/{first:05}"), move || {
+            let report = simulation.run();
+            for case in &report.cases {
+                table.note("seeds", &format!("seed-{}", case.seed), &case.verdict);
+            }
+            if report.failed().next().is_some() { Err(Failed::from(report.to_string())) } else { Ok(()) }
+        })
+    };
+    firsts.map(trial).collect()
+}
