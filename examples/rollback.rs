@@ -33,7 +33,9 @@ async fn bring(
     let images = release.images.values().cloned().map(|image| (constant("tiny/backend".to_owned()), admitted(image)));
     let rollout = Rollout::new(Arc::clone(&sandbox.cluster), sandbox.workload(&["backend"])?);
     let live = pipeline.add("roll out", rollout, images.collect::<Vec<_>>());
-    pipeline.step("record", RecordRelease::new(Arc::clone(store)), constant(release)).after(&live).add();
+    // Refused unless it is newer than what is live, or was live before.
+    let record = RecordRelease::new(Arc::clone(store)).going_back();
+    pipeline.step("record", record, constant(release)).after(&live).add();
     Ok(plan_and_run(cx, runner, pipeline).await?.result)
 }
 

@@ -21,10 +21,12 @@ pub mod clock;
 #[cfg(any(feature = "local", feature = "test-util"))]
 mod cluster;
 mod context;
+pub mod doctor;
 mod error;
 pub mod event;
 pub mod fence;
 mod gate;
+mod leftovers;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod lock;

@@ -23,7 +23,7 @@ mod sample;
 mod style;
 #[cfg(feature = "terminal")]
 pub mod terminal;
-mod wording;
+pub(crate) mod wording;
 
 use std::{collections::BTreeMap, time::Duration};
 

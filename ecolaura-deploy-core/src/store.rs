@@ -8,7 +8,7 @@ mod releases;
 pub(crate) mod seal;
 mod state;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub(crate) use self::{
     guarded::Guarded,
     journal::Journal,
-    record::{read_chain, read_whole},
+    record::{read_chain, read_whole, run_prefix},
     releases::{NewRelease, StoredRelease},
     state::{newest_snapshot, prune_states, write_state},
 };
@@ -72,6 +72,25 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
 
     /// Removes the object; none is success. Only for pruning whole old runs.
     async fn remove(&self, key: &str) -> Result<()>;
+}
+
+/// Creates the object, which holds something that no other writer writes. When the store answers with an error, what is
+/// there decides: nobody may be left believing that another has what is his.
+pub(crate) async fn settle(store: &dyn RunStore, key: &str, line: Vec<u8>) -> Result<Created> {
+    let line = Bytes::from(line);
+    let error = match store.create(key, line.clone()).await {
+        Ok(created) => return Ok(created),
+        Err(error) => error,
+    };
+    for _ in 0..3 {
+        match store.get(key).await {
+            Ok(Some(found)) if found == line => return Ok(Created::Yes),
+            Ok(Some(_)) => return Ok(Created::Exists),
+            Ok(None) => break,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    Err(error)
 }
 
 const _: fn(&dyn RunStore) = |_| {};

@@ -54,6 +54,10 @@ impl FeatureFlags for SampleFlags {
         self.live.name()
     }
 
+    fn fences(&self) -> bool {
+        self.live.fences()
+    }
+
     async fn get(&self, cx: &Context, flag: &str) -> Result<FlagState> {
         let (new, _) = self.missing()?;
         let defined = new.iter().any(|name| name == flag);

@@ -150,7 +150,7 @@ impl<'a> Stage<'a> {
         let flag = SetFlag::new(Arc::new(self.target.flags.clone()), FLAG, FlagState::new(true, "on"));
         let switched = self.step("switch-flag", flag, constant(())).after(&site).add();
         let checked = self.check_platform(&live).after(&switched).add();
-        let record = RecordRelease::new(Arc::clone(&self.platform.store));
+        let record = RecordRelease::new(Arc::clone(&self.platform.store)).going_back();
         self.step("record", record, release).after(&checked).add();
         Ok(())
     }

@@ -19,12 +19,20 @@ pub struct CdnCapabilities {
     pub atomic_switch: bool,
     /// How many paths one invalidation may name before it should be `/*`.
     pub invalidation_paths: usize,
+    /// [`CdnPublisher::activate`] and [`CdnPublisher::prune`] refuse older epochs.
+    pub fences: bool,
 }
 
 impl CdnCapabilities {
-    /// What is given.
+    /// What is given, and not able to tell an older epoch.
     pub fn new(atomic_switch: bool, invalidation_paths: usize) -> Self {
-        Self { atomic_switch, invalidation_paths }
+        Self { atomic_switch, invalidation_paths, fences: false }
+    }
+
+    /// The same, refusing older epochs.
+    pub fn fences(mut self) -> Self {
+        self.fences = true;
+        self
     }
 }
 
@@ -159,24 +167,26 @@ pub trait CdnPublisher: fmt::Debug + Send + Sync + 'static {
 
     /// Stores one object so that [`CdnPublisher::activate`] can serve it; what is served does not change, except that
     /// an immutable key that was not there appears. Idempotent. Content that is stored is not sent again: answers
-    /// whether bytes were sent. A cancel leaves at most a partial upload that never becomes visible. Fails with
-    /// `Corrupt` (the file changed while it was read), `NotFound`, `LimitExceeded`, `PermissionDenied`.
+    /// whether bytes were sent. A cancel leaves at most a partial upload that never becomes visible. No epoch is asked
+    /// for: nothing that is served changes. Fails with `Corrupt` (the file changed while it was read), `NotFound`, `LimitExceeded`, `PermissionDenied`.
     async fn upload(&self, cx: &Context, request: &UploadRequest) -> Result<bool>;
 
     /// The keys of `manifest` whose content is not stored, or differs. The barrier before pages change. Reads only.
     async fn missing(&self, cx: &Context, manifest: &SiteManifest) -> Result<Vec<String>>;
 
     /// Serves the release and records its manifest. Idempotent. A cancel leaves the former or the new release; where
-    /// the switch is not atomic, a mixture that the same call completes. Objects of former releases stay. Fails with
-    /// `Conflict` naming both releases, `NotFound` (content missing).
+    /// the switch is not atomic, a mixture that the same call completes. Objects of former releases stay. An older
+    /// epoch than one that was let in is refused first, with `Fenced` ([`crate::fence`]), where
+    /// [`CdnCapabilities::fences`]. Fails with `Conflict` naming both releases, `NotFound` (content missing).
     async fn activate(&self, cx: &Context, activation: &Activation) -> Result<()>;
 
-    /// Makes caches forget. Idempotent by reference. Fails with `RateLimited`, `LimitExceeded`, `Timeout`.
+    /// Makes caches forget. Idempotent by reference, and harmless at any time, so no epoch is asked for. Fails with `RateLimited`, `LimitExceeded`, `Timeout`.
     async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()>;
 
     /// Forgets all but the newest `keep` releases and the live one, and deletes objects that no kept one names, as
     /// the manifests of the forgotten ones list them. Answers with the keys deleted. Idempotent; a cancel leaves
-    /// fewer objects, never a served page without its assets.
+    /// fewer objects, never a served page without its assets. Older epochs are refused as by
+    /// [`CdnPublisher::activate`].
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>>;
 }
 

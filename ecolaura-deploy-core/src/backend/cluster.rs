@@ -20,12 +20,14 @@ pub struct ClusterCapabilities {
     pub weighted_traffic: bool,
     /// Two versions may stand side by side.
     pub candidates: bool,
+    /// Whatever changes a namespace refuses older epochs.
+    pub fences: bool,
 }
 
 impl ClusterCapabilities {
     /// Everything.
     pub fn all() -> Self {
-        Self { weighted_traffic: true, candidates: true }
+        Self { weighted_traffic: true, candidates: true, fences: true }
     }
 }
 
@@ -326,6 +328,9 @@ impl ClusterStatus {
 }
 
 /// Runs services: a Kubernetes cluster, or the embedded one.
+///
+/// Where [`ClusterCapabilities::fences`], a change of a namespace by an older epoch than one that it let in is refused
+/// first, with `Fenced`, and changes nothing ([`crate::fence`]).
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait ClusterTarget: fmt::Debug + Send + Sync + 'static {
@@ -341,24 +346,24 @@ pub trait ClusterTarget: fmt::Debug + Send + Sync + 'static {
 
     /// Accepts the workload and answers at once; pods follow. Idempotent: the same workload again changes nothing and
     /// gives the same revisions. A cancel leaves either the former or the new wish, never a mixture within a service.
-    /// Fails with `InvalidInput`, `NotFound` (image), `Conflict`, `Unavailable`.
+    /// Fails with `InvalidInput`, `NotFound` (image), `Fenced`, `Conflict`, `Unavailable`.
     async fn apply(&self, cx: &Context, request: &ApplyRequest) -> Result<AppliedWorkload>;
 
     /// Waits until all services of `applied` are ready or one cannot become so, reporting progress in lines like
-    /// kubectl's. Reads only. Never answers `Progressing`: at the context's deadline it answers `Failed` with
+    /// kubectl's. Reads only, so any epoch may. Never answers `Progressing`: at the context's deadline it answers `Failed` with
     /// [`FailureCause::DeadlineExceeded`] and the chain. Fails with `Cancelled`, `Unavailable`.
     async fn wait_until_ready(&self, cx: &Context, applied: &AppliedWorkload) -> Result<RolloutState>;
 
     /// Moves requests. Idempotent; no request that was accepted is lost. A cancel leaves either the former or the new
     /// share. [`Traffic::Promote`] returns when the former replicas have ended. Fails with `NotFound` (no such
-    /// candidate), `Conflict`, `Unsupported`.
+    /// candidate), `Fenced`, `Conflict`, `Unsupported`.
     async fn shift(&self, cx: &Context, request: &TrafficRequest) -> Result<()>;
 
     /// What runs in `namespace`. Reads only.
     async fn status(&self, cx: &Context, namespace: &Name) -> Result<ClusterStatus>;
 
     /// Goes back to `snapshot`, candidates discarded, and waits until it serves. Services that did not exist then
-    /// are removed, others are left alone. Idempotent. Fails with `NotFound` (a revision is no longer kept),
+    /// are removed, others are left alone. Idempotent. Fails with `NotFound` (a revision is no longer kept), `Fenced`,
     /// `RolloutFailed`, `Timeout`.
     async fn restore(&self, cx: &Context, snapshot: &ClusterSnapshot) -> Result<()>;
 

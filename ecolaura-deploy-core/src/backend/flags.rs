@@ -56,10 +56,15 @@ pub trait FeatureFlags: fmt::Debug + Send + Sync + 'static {
     /// The backend's name, for plans and records.
     fn name(&self) -> &Name;
 
+    /// Whether [`FeatureFlags::set`] refuses an older epoch than one that it let in, with `Fenced` ([`crate::fence`]).
+    fn fences(&self) -> bool {
+        false
+    }
+
     /// The state of `flag`. Reads only. Fails with `NotFound` listing the flags there are.
     async fn get(&self, cx: &Context, flag: &str) -> Result<FlagState>;
 
-    /// Switches, atomically. Already there is success. Fails with `Conflict` if the flag is neither at `from` nor at
+    /// Switches, atomically. Already there is success. Fails with `Fenced` before all else, `Conflict` if the flag is neither at `from` nor at
     /// `to`, `NotFound`, `InvalidInput` (no such variant).
     async fn set(&self, cx: &Context, change: &FlagChange) -> Result<()>;
 }

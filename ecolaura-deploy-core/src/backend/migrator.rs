@@ -207,6 +207,12 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
     /// The backend's name, for plans and records.
     fn name(&self) -> &Name;
 
+    /// Whether the database remembers the newest epoch that it let in, and [`Migrator::migrate`], [`Migrator::revert`]
+    /// and [`Migrator::restore`] refuse older ones with `Fenced` and change nothing more ([`crate::fence`]).
+    fn fences(&self) -> bool {
+        false
+    }
+
     /// The files against the ledger. Reads only, and does not create the database. Fails with `InvalidInput` listing
     /// every bad file (misnamed, truncated, gap, out of order), `Conflict` (an applied file was edited), and
     /// `MigrationDirty` with the version and how to recover.
@@ -214,7 +220,8 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
 
     /// Applies everything pending up to `target`, each in a transaction together with its ledger row. Idempotent: the
     /// ledger decides. A cancel leaves whole migrations only. An error says in its effect whether any was applied.
-    /// Fails like [`Migrator::plan`], with `Conflict` (locked by another process), `LimitExceeded` (disk full).
+    /// Fails like [`Migrator::plan`], with `Fenced` (before each migration, in its transaction), `Conflict` (locked by
+    /// another process), `LimitExceeded` (disk full).
     async fn migrate(&self, cx: &Context, target: MigrationVersion) -> Result<MigrationReport>;
 
     /// Goes down to `target`. Refused before the first effect with `Unsupported` if any version above it cannot be
@@ -222,15 +229,15 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
     /// with the ledger when it goes up, so that an older checkout can still revert a newer migration.
     async fn revert(&self, cx: &Context, target: MigrationVersion) -> Result<MigrationReport>;
 
-    /// Takes a consistent backup while others write, proven to `level`. Idempotent by `key`, which may be any text: the
+    /// Takes a consistent backup while others write, proven to `level`; any epoch may. Idempotent by `key`, which may be any text: the
     /// same key again answers with the backup that exists. A cancel leaves at most a partial file that is never taken
     /// for a backup.
     /// Fails with `LimitExceeded` (disk full), `Corrupt` (the proof failed), `Conflict`.
     async fn backup(&self, cx: &Context, key: &str, level: BackupLevel) -> Result<Backup>;
 
     /// Puts a backup in the place of the database. **Loses what was written after it**; never called unless a person
-    /// asked for it. The replaced database is kept beside it; the answer is where. Idempotent. Fails with `NotFound`,
-    /// `Corrupt`, `Conflict` (in use).
+    /// asked for it. The replaced database is kept beside it; the answer is where. The newest epoch stays that of the
+    /// replaced database. Idempotent. Fails with `Fenced`, `NotFound`, `Corrupt`, `Conflict` (in use).
     async fn restore(&self, cx: &Context, backup: &Backup) -> Result<PathBuf>;
 
     /// Measures. Reads only, in one snapshot. A failed structural or foreign key check is a number other than 0.

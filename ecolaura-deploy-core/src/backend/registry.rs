@@ -19,17 +19,25 @@ pub struct RegistryCapabilities {
     pub immutable_tags: bool,
     /// [`TagChange::to`] may be `None`.
     pub remove_tags: bool,
+    /// [`Registry::set_tag`] refuses older epochs.
+    pub fences: bool,
 }
 
 impl RegistryCapabilities {
-    /// A registry with movable, removable tags.
+    /// A registry with movable, removable tags that cannot tell an older epoch.
     pub fn new() -> Self {
-        Self { immutable_tags: false, remove_tags: true }
+        Self { immutable_tags: false, remove_tags: true, fences: false }
     }
 
     /// The same with immutable tags.
     pub fn immutable_tags(mut self) -> Self {
         self.immutable_tags = true;
+        self
+    }
+
+    /// The same, refusing older epochs.
+    pub fn fences(mut self) -> Self {
+        self.fences = true;
         self
     }
 }
@@ -80,13 +88,15 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     async fn contains(&self, cx: &Context, image: &PinnedImage) -> Result<bool>;
 
     /// Uploads blobs, then the manifest by digest; sets no tag. Idempotent; blobs that exist are not sent again. A
-    /// cancel leaves at most blobs without a manifest. Fails with `NotFound` (no such layout or blob), `Corrupt` (a
-    /// blob does not match its digest), `LimitExceeded`, `PermissionDenied`, `Unauthenticated`, `Unavailable`.
+    /// cancel leaves at most blobs without a manifest. No epoch is asked for: what is stored under its digest takes
+    /// nothing from anybody. Fails with `NotFound` (no such layout or blob), `Corrupt` (a blob does not match its
+    /// digest), `LimitExceeded`, `PermissionDenied`, `Unauthenticated`, `Unavailable`.
     async fn push(&self, cx: &Context, image: &BuiltImage, to: &Repository) -> Result<PinnedImage>;
 
     /// Moves, sets or removes a tag, atomically, and answers with the digest it had. The same digest again is
-    /// success, also on an immutable tag. Fails with `AlreadyExists` naming both digests where tags are immutable,
-    /// `NotFound` if the manifest is not there, `Unsupported`.
+    /// success, also on an immutable tag. An older epoch than one that was let in for this repository is refused
+    /// first, with `Fenced` ([`crate::fence`]), where [`RegistryCapabilities::fences`]. Fails with `AlreadyExists`
+    /// naming both digests where tags are immutable, `NotFound` if the manifest is not there, `Unsupported`.
     async fn set_tag(&self, cx: &Context, change: &TagChange) -> Result<Option<Digest>>;
 
     /// The bytes of the manifest, verified. Fails with `NotFound`, `Corrupt`.

@@ -1,7 +1,8 @@
 //! A site in a directory, and a small server for it.
 //!
 //! ```text
-//! live                   which release is served, and which are kept, oldest first; replaced in one rename
+//! live                   which release is served, which are kept, oldest first, and the newest epochs; replaced in one
+//!                        rename
 //! releases/HEX.json      a release's manifest: keys, digests, headers
 //! objects/HE/HEX         contents, by SHA-256
 //! invalidations.jsonl    what caches were told to forget
@@ -12,6 +13,7 @@
 //! For one machine: there is no cache in front of it, and whoever may write the directory may change the site.
 
 mod index;
+mod leftovers;
 mod publisher;
 mod response;
 mod server;

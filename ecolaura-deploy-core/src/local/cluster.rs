@@ -49,13 +49,15 @@
 //!
 //! # The folder
 //! Private to its user (mode 0700). `state.json` holds the last ten editions of each service, with the values of its
-//! secrets as the manifests give them. Log lines are kept without them. One process runs a folder at a time.
+//! secrets as the manifests give them, and for each namespace the newest epoch of each environment that changed it: an
+//! older one is refused ([`crate::fence`]). Log lines are kept without secrets. One process runs a folder at a time.
 
 mod addresses;
 mod agent;
 mod elf;
 mod engine;
 mod events;
+mod leftovers;
 mod link;
 mod program;
 mod proxy;

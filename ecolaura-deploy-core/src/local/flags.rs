@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Effect, Error, ErrorKind, Result,
     backend::{FeatureFlags, FlagChange, FlagState},
+    fence::Epochs,
+    local::files::read_if_there,
     vocabulary::Name,
 };
 
@@ -18,6 +20,9 @@ mod rewrite;
 ///
 /// Writers in several processes take turns by a lock on `FILE.lock`. A reader sees the old or the new file, never a
 /// part. A cancel leaves the old or the new file.
+///
+/// The newest epoch of each environment that changed them is in `FILE.epochs`, written under the same lock before the
+/// flags are: what reads the flags need not know of it. An older one is refused ([`crate::fence`]).
 #[derive(Debug, Clone)]
 pub struct FlagFile {
     name: Name,
@@ -37,6 +42,10 @@ impl FeatureFlags for FlagFile {
         &self.name
     }
 
+    fn fences(&self) -> bool {
+        true
+    }
+
     async fn get(&self, cx: &Context, flag: &str) -> Result<FlagState> {
         cx.check("flags.get")?;
         let (path, flag) = (self.path.clone(), flag.to_owned());
@@ -54,8 +63,11 @@ impl FeatureFlags for FlagFile {
             // The link stays a link: what it points to is replaced.
             let path = path.canonicalize().map_err(|error| Error::io("flags.set", &path, error))?;
             let _lock = rewrite::lock(&cx, &path)?;
+            let fence = Fence::read(&cx, &path)?;
             let mut document = Document::read("flags.set", &path)?;
-            match document.apply(&change)? {
+            let applied = document.apply(&change)?;
+            fence.keep()?;
+            match applied {
                 Applied::Already => Ok(()),
                 Applied::Changed => rewrite::replace(&path, &document.to_bytes()?),
             }
@@ -71,6 +83,41 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::internal(operation, "the file work ended early").with_source(error))?
+}
+
+/// The newest epochs, with that of a caller who was let in.
+struct Fence {
+    path: PathBuf,
+    before: Epochs,
+    after: Epochs,
+}
+
+impl Fence {
+    /// Refuses an older epoch. The lock on the flags at `path` is held.
+    fn read(cx: &Context, path: &Path) -> Result<Self> {
+        let path = rewrite::beside(path, "", ".epochs");
+        let before: Epochs = match read_if_there("flags.set", &path)? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let message = format!("`{}` is not as it was written", path.display());
+                Error::new(ErrorKind::Corrupt, "flags.set", message)
+                    .advice("remove it, if no other deployer is at work")
+                    .with_source(error)
+            })?,
+            None => Epochs::default(),
+        };
+        let mut after = before.clone();
+        after.admit("flags.set", cx)?;
+        Ok(Self { path, before, after })
+    }
+
+    fn keep(&self) -> Result<()> {
+        if self.after == self.before {
+            return Ok(());
+        }
+        let bytes = crate::context::to_json("flags.set", &self.after)?.to_string();
+        // Whatever fails here, the flags are as they were.
+        rewrite::replace(&self.path, bytes.as_bytes()).map_err(|error| error.with_effect(Effect::None))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -27,6 +27,7 @@ mod config;
 mod fingerprint;
 mod gzip;
 mod inspect;
+mod leftovers;
 mod pack;
 mod problems;
 mod stream;

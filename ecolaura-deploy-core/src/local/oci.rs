@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Error, ErrorKind, Result,
+    Context, Error, ErrorKind, Result, fence,
     vocabulary::{Digest, Platform},
 };
 
@@ -31,6 +31,9 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The annotation of an index's entry that is attached to a manifest: the manifest's digest.
 pub(super) const SUBJECT: &str = "com.ecolaura.deploy.subject";
+
+/// The annotation of an index that holds the newest epoch of an environment, whose name follows.
+const EPOCH: &str = "com.ecolaura.deploy.epoch.";
 
 /// The most that a document (manifest, configuration, bill of materials) may hold, in bytes.
 pub(super) const DOCUMENT: u64 = 64 * 1024 * 1024;
@@ -195,6 +198,8 @@ pub(super) struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
     pub(super) manifests: Vec<Descriptor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
 }
@@ -205,12 +210,30 @@ impl Default for Index {
             schema_version: schema_version(),
             media_type: Some(INDEX.to_owned()),
             manifests: Vec::new(),
+            annotations: None,
             rest: BTreeMap::new(),
         }
     }
 }
 
 impl Index {
+    /// Lets the caller in and remembers its epoch, or refuses it ([`fence::admit`]).
+    pub(super) fn admit(&mut self, operation: &'static str, cx: &Context) -> Result<()> {
+        let key = format!("{EPOCH}{}", cx.environment());
+        let seen = match self.annotations.as_ref().and_then(|all| all.get(&key)) {
+            Some(text) => text.parse().map_err(|error| {
+                let message = format!("the index's annotation `{key}` is `{text}`, expected a number");
+                Error::new(ErrorKind::Corrupt, operation, message).with_source(error)
+            })?,
+            None => 0,
+        };
+        let newest = fence::admit(operation, cx, seen)?;
+        if newest > seen {
+            self.annotations.get_or_insert_default().insert(key, newest.to_string());
+        }
+        Ok(())
+    }
+
     /// The entry that has this tag.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Descriptor> {
         self.manifests.iter().find(|entry| entry.annotation(REF_NAME) == Some(tag))

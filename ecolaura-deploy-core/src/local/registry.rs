@@ -5,10 +5,14 @@
 //! the layout's index with the annotation `org.opencontainers.image.ref.name`; an image without a tag has an entry
 //! too. Two repositories share nothing, so that one can be removed by removing its folder.
 //!
+//! Who sets tags leaves its epoch in the annotation `com.ecolaura.deploy.epoch.ENVIRONMENT` of the index, in the same
+//! rename, and an older one is refused ([`crate::fence`]). A tool that writes the index anew and drops annotations also
+//! drops that. Pushes by digest need no epoch.
+//!
 //! For one machine: whoever may write the folder may change what it holds, but not unnoticed, as everything is read
 //! and written by digest.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 
@@ -16,6 +20,7 @@ use self::{push::push, reader::VerifiedFile};
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{BlobReader, Registry, RegistryCapabilities, TagChange},
+    leftovers::GRACE,
     local::{
         files::blocking,
         oci::{Index, Layout, REF_NAME},
@@ -23,6 +28,7 @@ use crate::{
     vocabulary::{BuiltImage, Digest, Name, PinnedImage, Repository, Tag},
 };
 
+mod leftovers;
 mod push;
 mod reader;
 #[cfg(test)]
@@ -54,18 +60,26 @@ pub struct LayoutRegistry {
     dir: PathBuf,
     name: Name,
     immutable: bool,
+    grace: Duration,
 }
 
 impl LayoutRegistry {
     /// The registry in the folder `dir`, which is made by the first push; `name` is for plans and records.
     pub fn new(dir: impl Into<PathBuf>, name: Name) -> Self {
-        Self { dir: dir.into(), name, immutable: false }
+        Self { dir: dir.into(), name, immutable: false, grace: GRACE }
     }
 
     /// Refuses to move a tag to another digest once it is set. It can be removed, so that a release that failed can
     /// be undone.
     pub fn immutable_tags(mut self) -> Self {
         self.immutable = true;
+        self
+    }
+
+    /// How old a blob that no manifest names must be to count as left over (default 1 hour). A push of this library
+    /// holds a lock while it needs one; this is for other tools that write the layout.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 
@@ -94,7 +108,7 @@ impl Registry for LayoutRegistry {
     }
 
     fn capabilities(&self) -> RegistryCapabilities {
-        let capabilities = RegistryCapabilities::new();
+        let capabilities = RegistryCapabilities::new().fences();
         if self.immutable { capabilities.immutable_tags() } else { capabilities }
     }
 
@@ -125,8 +139,12 @@ impl Registry for LayoutRegistry {
         if !layout.dir().exists() {
             return change.to.map_or(Ok(None), |digest| Err(no_image(OPERATION, &change.repository, digest)));
         }
-        let (change, immutable) = (change.clone(), self.immutable);
-        layout.update(cx, OPERATION, move |index| retag(index, &change, immutable)).await
+        let (context, change, immutable) = (cx.clone(), change.clone(), self.immutable);
+        let tag = move |index: &mut Index| {
+            index.admit(OPERATION, &context)?;
+            retag(index, &change, immutable)
+        };
+        layout.update(cx, OPERATION, tag).await
     }
 
     async fn manifest(&self, cx: &Context, image: &PinnedImage) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! Taking an environment.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn ground(&self) -> Ground {
+    pub(super) fn ground(&self) -> Ground {
         Ground {
             store: Arc::clone(self.store),
             clock: Arc::clone(self.clock),
@@ -70,15 +70,14 @@ pub(crate) async fn acquire(cx: &Context, request: Request<'_>) -> Result<Epoch>
     let ground = request.ground();
     probe::once(&ground).await?;
     let mut waiter = Waiter::new(&ground, &request);
-    let won = contend(cx, &ground, &request, &mut waiter).await;
+    let won = cx.bounded("lock.acquire", contend(cx, &ground, &request, &mut waiter)).await;
     waiter.leave().await;
-    begin(ground, &request, won?).await
+    begin(ground, &request, won??).await
 }
 
 async fn contend(cx: &Context, ground: &Ground, request: &Request<'_>, waiter: &mut Waiter<'_>) -> Result<Won> {
     let mut watch = Watch::default();
     loop {
-        cx.check("lock.acquire")?;
         let asked = Instant::now();
         let seen = look::look_at(ground.store.as_ref(), &ground.keys).await?;
         let gone = seen.as_ref().map_or(Gone::CannotTell, |seen| gone(ground, seen));
@@ -103,7 +102,11 @@ fn gone(ground: &Ground, seen: &Seen) -> Gone {
 }
 
 /// Creates the epoch after `seen`; `None` if another was faster.
-async fn create(ground: &Ground, request: &Request<'_>, seen: Option<&Seen>) -> Result<Option<(u64, Claim)>> {
+pub(super) async fn create(
+    ground: &Ground,
+    request: &Request<'_>,
+    seen: Option<&Seen>,
+) -> Result<Option<(u64, Claim)>> {
     let snapshot = store::newest_snapshot(ground.store.as_ref(), ground.keys.environment()).await?;
     let newest = seen.map_or(0, |seen| seen.epoch).max(snapshot);
     let number = if newest == 0 { first_epoch(ground.now()) } else { newest + 1 };
@@ -118,7 +121,8 @@ async fn create(ground: &Ground, request: &Request<'_>, seen: Option<&Seen>) -> 
         landing: request.landing,
     };
     let claim = Claim::new(ground.keys.environment(), &held.nonce);
-    if !settle(ground, number, &seal::seal(&held)?.0).await? {
+    let line = seal::seal(&held)?.0;
+    if store::settle(ground.store.as_ref(), &ground.keys.held(number), line).await? == Created::Exists {
         return Ok(None);
     }
     // A number whose epoch was pruned long ago can be created again; then there are newer ones.
@@ -129,24 +133,6 @@ async fn create(ground: &Ground, request: &Request<'_>, seen: Option<&Seen>) -> 
             Ok(None)
         }
     }
-}
-
-/// Creates `held`. When the store answers with an error, whether it was stored decides: nobody may be left believing
-/// that another has what is his.
-async fn settle(ground: &Ground, number: u64, line: &[u8]) -> Result<bool> {
-    let key = ground.keys.held(number);
-    let error = match ground.store.create(&key, line.to_vec().into()).await {
-        Ok(created) => return Ok(created == Created::Yes),
-        Err(error) => error,
-    };
-    for _ in 0..3 {
-        match ground.store.get(&key).await {
-            Ok(Some(found)) => return Ok(found == line),
-            Ok(None) => break,
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-    Err(error)
 }
 
 /// The first epoch of an environment: the seconds since the beginning of 2026. A store that was lost and made again

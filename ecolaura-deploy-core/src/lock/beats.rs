@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    store::{Created, seal},
+    store::{self, Created, seal},
 };
 
 /// Whose life it is, and how often it must be shown.
@@ -47,7 +47,7 @@ impl Beats {
         loop {
             let began = Instant::now();
             let left = (*last + self.term).saturating_duration_since(began).max(self.term / 8);
-            let create = self.ground.store.create(&key, line.clone().into());
+            let create = store::settle(self.ground.store.as_ref(), &key, line.clone());
             let error = match timeout(left, create).await {
                 Ok(Ok(Created::Yes)) => break *last = began,
                 Ok(Ok(Created::Exists)) => return self.lose(|| format!("another wrote its beat {number}")),

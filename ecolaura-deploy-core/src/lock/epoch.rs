@@ -146,5 +146,5 @@ async fn mark_released(ground: &Ground, number: u64) -> Result<()> {
     let body = Released { schema: layout::SCHEMA, nonce: ground.nonce(), at: ground.now() };
     // Whoever wrote it, it is released.
     let (line, _) = seal::seal(&body)?;
-    ground.store.create(&ground.keys.released(number), line.into()).await.map(|_: Created| ())
+    store::settle(ground.store.as_ref(), &ground.keys.released(number), line).await.map(|_: Created| ())
 }

@@ -38,17 +38,11 @@ pub struct Seen {
 impl Seen {
     /// `run r1 (release r7) of host:42 since 2026-11-24T10:00:00Z`, as far as it is known.
     pub(super) fn who(&self) -> String {
-        let mut who = self.run.as_ref().map_or_else(|| "an unknown run".to_owned(), |run| format!("run {run}"));
-        if let Some(sequence) = self.landing.sequence() {
-            who.push_str(&format!(" (release {sequence})"));
-        }
-        if let Some(holder) = &self.holder {
-            who.push_str(&format!(" of {holder}"));
-        }
-        if let Some(since) = self.since {
-            who.push_str(&format!(" since {since}"));
-        }
-        who
+        let run = self.run.as_ref().map_or_else(|| "an unknown run".to_owned(), |run| format!("run {run}"));
+        let release = self.landing.sequence().map(|sequence| format!(" (release {sequence})"));
+        let holder = self.holder.as_ref().map(|holder| format!(" of {holder}"));
+        let since = self.since.map(|since| format!(" since {since}"));
+        [Some(run), release, holder, since].into_iter().flatten().collect()
     }
 }
 

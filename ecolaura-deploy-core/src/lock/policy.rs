@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// ```
 /// use std::time::Duration;
 /// use ecolaura_deploy_core::lock::{LockPolicy, Wait};
-/// let policy = LockPolicy::default().wait(Wait::Queue(Duration::from_secs(600)));
+/// let policy = LockPolicy::default().wait(Wait::Queue(Duration::from_mins(10)));
 /// assert_eq!(policy.term, Duration::from_secs(60));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Wait {
 impl Default for LockPolicy {
     /// 60 seconds; fail at once.
     fn default() -> Self {
-        Self { term: Duration::from_secs(60), wait: Wait::Fail }
+        Self { term: Duration::from_mins(1), wait: Wait::Fail }
     }
 }
 

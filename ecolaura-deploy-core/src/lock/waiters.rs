@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Gone, Seen, Wait,
@@ -16,7 +16,7 @@ use super::{
 use crate::{Context, Error, ErrorKind, Result, pipeline::Landing, store::seal};
 
 /// Says once a minute that it waits.
-const REPORT: Duration = Duration::from_secs(60);
+const REPORT: Duration = Duration::from_mins(1);
 
 /// One that may have to wait. Its ticket is there for others while it does.
 #[derive(Debug)]
@@ -103,8 +103,10 @@ impl<'a> Waiter<'a> {
                 own.beaten = Instant::now();
                 let line = beats::line(self.ground, own.beat)?;
                 let store = &self.ground.store;
-                // Waiting needs no lock: when a beat fails, others do not see us, and nothing else happens.
-                if store.create(&layout::beat(&own.folder, own.beat), line.into()).await.is_ok() {
+                let key = layout::beat(&own.folder, own.beat);
+                // When a beat fails or takes too long, others do not see us, and nothing else happens.
+                let created = timeout(self.request.policy.pace(), store.create(&key, line.into())).await;
+                if created.is_ok_and(|created| created.is_ok()) {
                     let _ = store.remove(&layout::beat(&own.folder, own.beat - 1)).await;
                 }
             }

@@ -161,7 +161,7 @@ fn advice<'a>(failed: impl IntoIterator<Item = &'a StepReport>) -> Vec<String> {
     next
 }
 
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let text = one_line(text);
     let mut chars = text.chars();
     let start: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();

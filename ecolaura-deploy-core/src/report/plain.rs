@@ -1,5 +1,6 @@
 //! Plain lines, for CI and pipes: the same events give the same text.
 
+mod examination;
 mod plan;
 mod summary;
 
@@ -10,9 +11,13 @@ use std::{
 };
 
 pub(super) use self::plan::render_plan_briefly;
+pub use self::{
+    examination::{render_examination, render_fixed},
+    plan::render_plan,
+    summary::render_summary,
+};
 #[cfg(feature = "html")]
 pub(super) use self::{plan::amount, summary::steps};
-pub use self::{plan::render_plan, summary::render_summary};
 use super::{Style, fold::Runs, json::output_error, narrate::Voice};
 use crate::{
     ErrorRecord,

@@ -9,7 +9,7 @@ use crate::{Effect, ErrorRecord};
 const LONGEST_LINE: usize = 2_000;
 
 /// `300 ms`, `1.2 s`, `2 min 5 s`, `1 h 2 min`, `2 d 3 h`.
-pub(super) fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let millis = time.as_millis();
     let tenths = (millis + 50) / 100;
     let seconds = (millis + 500) / 1_000;
@@ -30,7 +30,7 @@ fn pair(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String 
 }
 
 /// `1 step`, `2 steps`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
@@ -50,7 +50,11 @@ pub(super) fn progress(progress: &Progress) -> String {
     }
 }
 
-#[cfg(feature = "terminal")]
+/// `512 B`, `1.5 MiB`.
+pub(crate) fn size(number: u64) -> String {
+    bytes(number, None)
+}
+
 fn bytes(done: u64, total: Option<u64>) -> String {
     let most = total.unwrap_or(done);
     let (unit, divisor) = match most {

@@ -66,7 +66,8 @@ impl Runner {
         let run = self.run_id();
         let epoch = self.acquire(cx, &run, plan.pipeline.landing).await?;
         let mut state = epoch.state().clone();
-        let ended = self.run_locked(cx, plan, &run, (&epoch, &mut state)).await;
+        // Boxed, since these futures are large and callers put this one into their own.
+        let ended = Box::pin(self.run_locked(cx, plan, &run, (&epoch, &mut state))).await;
         self.release(cx, epoch, state).await;
         ended
     }
@@ -204,7 +205,7 @@ impl Runner {
         let landing = if back.is_some() { Landing::Unnumbered } else { history.landing };
         let epoch = self.acquire(cx, &open.run, landing).await?;
         let mut state = epoch.state().clone();
-        let ended = self.go_on_locked(cx, Arc::new(pipeline), (&open.run, back), (&epoch, &mut state)).await;
+        let ended = Box::pin(self.go_on_locked(cx, Arc::new(pipeline), (&open.run, back), (&epoch, &mut state))).await;
         self.release(cx, epoch, state).await;
         ended
     }
@@ -345,7 +346,7 @@ impl Runner {
             policy: self.lock,
         };
         let said = Arc::new(Said(self.on_wait.clone()));
-        lock::acquire(&self.context(cx).with_emit(said), request).await
+        Box::pin(lock::acquire(&self.context(cx).with_emit(said), request)).await
     }
 
     /// What cannot be released is taken over by the next deployer, who sees that this one is gone.

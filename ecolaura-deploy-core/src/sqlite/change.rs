@@ -6,11 +6,13 @@ use sqlx::{Connection as _, SqliteConnection, SqliteTransaction};
 
 use super::{
     connection::{Mode, Work},
+    fence::{Epochs, claim},
     ledger::Ledger,
 };
 use crate::{
     Effect, Error, ErrorKind, Result,
     backend::MigrationReport,
+    fence::admit,
     migration::{Down, Entry, Files, LedgerRow, assess, refuse, script, ways_down, without_transaction},
     vocabulary::MigrationVersion,
 };
@@ -20,6 +22,7 @@ use crate::{
 pub(super) struct State {
     pub(super) ledger: Vec<LedgerRow>,
     pub(super) kept: BTreeMap<MigrationVersion, String>,
+    epochs: Epochs,
 }
 
 impl State {
@@ -32,9 +35,14 @@ impl State {
         let mut connection = work.connect(Mode::Read).await?;
         work.execute(&mut connection, "BEGIN").await?;
         let mut ledger = Ledger::new(work, &mut connection);
-        let state = Self { ledger: ledger.rows().await?, kept: ledger.kept().await? };
+        let state = Self { ledger: ledger.rows().await?, kept: ledger.kept().await?, epochs: ledger.epochs().await? };
         work.close(connection).await;
         Ok(state)
+    }
+
+    /// The newest epoch of the caller's environment.
+    fn seen(&self, work: Work<'_>) -> u64 {
+        self.epochs.get(work.cx.environment().as_str()).copied().unwrap_or_default()
     }
 
     pub(super) fn head(&self) -> MigrationVersion {
@@ -111,6 +119,7 @@ pub(super) async fn migrate(
     target: MigrationVersion,
 ) -> Result<MigrationReport> {
     let state = State::read(work).await?;
+    admit(work.operation, work.cx, state.seen(work))?;
     let (pending, problems) = assess(files, &state.ledger);
     if let Some(error) = refuse(work.operation, folder, &problems) {
         return Err(error.with("database", work.database.display()));
@@ -133,6 +142,7 @@ pub(super) async fn revert(
     target: MigrationVersion,
 ) -> Result<MigrationReport> {
     let state = State::read(work).await?;
+    admit(work.operation, work.cx, state.seen(work))?;
     if target.0 != 0 && !state.ledger.iter().any(|row| row.version == target) {
         let applied: Vec<String> = state.ledger.iter().map(|row| row.version.to_string()).collect();
         let message = format!("cannot go down to {target}: it is not applied; applied are [{}]", applied.join(", "));
@@ -149,6 +159,9 @@ pub(super) async fn revert(
 async fn change(work: Work<'_>, mode: Mode, state: State, ways: &[Way<'_>]) -> Result<MigrationReport> {
     let from = state.head();
     if ways.is_empty() {
+        if work.cx.epoch() > state.seen(work) && work.exists()? {
+            claim(work).await?;
+        }
         return Ok(MigrationReport::new(from, from, Vec::new()));
     }
     work.check()?;
@@ -244,11 +257,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A transaction that may write at once, in a database whose ledger is as this session knows it.
+    /// A transaction that may write at once, in a database that lets the caller in and whose ledger is as this session
+    /// knows it.
     async fn begin(&mut self) -> Result<SqliteTransaction<'_>> {
         let work = self.work;
         let mut transaction = begin(work, &mut self.connection).await?;
-        if Ledger::new(work, &mut transaction).rows().await? == self.rows {
+        let mut ledger = Ledger::new(work, &mut transaction);
+        ledger.admit().await?;
+        if ledger.rows().await? == self.rows {
             return Ok(transaction);
         }
         Err(work

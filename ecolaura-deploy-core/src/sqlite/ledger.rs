@@ -2,7 +2,8 @@
 //!
 //! `_sqlx_migrations` is exactly sqlx's. `_ecolaura_down` has the SQL that goes down, bound to the ledger's row that it
 //! was kept for: if another tool reverted and applied the version again, it no longer counts. `_ecolaura_resolutions`
-//! has who ended a dirty state and why.
+//! has who ended a dirty state and why. `_ecolaura_fence` has the newest epoch of each environment that changed the
+//! database; it is made by the first one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,9 +12,10 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::connection::Work;
+use super::{connection::Work, fence::Epochs};
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
+    fence::admit,
     migration::{Entry, LedgerRow},
     vocabulary::{MigrationChecksum, MigrationVersion},
 };
@@ -38,6 +40,12 @@ CREATE TABLE IF NOT EXISTS _ecolaura_resolutions (
     resolution TEXT NOT NULL,
     reason TEXT NOT NULL,
     resolved_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+);";
+
+const FENCE: &str = "\
+CREATE TABLE IF NOT EXISTS _ecolaura_fence (
+    environment TEXT PRIMARY KEY NOT NULL,
+    epoch INTEGER NOT NULL
 );";
 
 type Change<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
@@ -76,15 +84,48 @@ impl<'a> Ledger<'a> {
     }
 
     fn row(&self, row: &SqliteRow) -> Result<LedgerRow> {
-        let strange = |error| {
-            let text = "the ledger `_sqlx_migrations` is not as sqlx writes it";
-            self.work.error(crate::ErrorKind::Corrupt, text).with_source(error)
-        };
+        let strange = |error| self.strange("the ledger `_sqlx_migrations` is not as sqlx writes it", error);
         Ok(LedgerRow {
             version: MigrationVersion(row.try_get("version").map_err(strange)?),
             success: row.try_get("success").map_err(strange)?,
             checksum: MigrationChecksum::new(row.try_get::<Vec<u8>, _>("checksum").map_err(strange)?),
         })
+    }
+
+    fn strange(&self, text: &str, error: sqlx::Error) -> Error {
+        self.work.error(ErrorKind::Corrupt, text).with_source(error)
+    }
+
+    /// The newest epoch of each environment.
+    pub(super) async fn epochs(&mut self) -> Result<Epochs> {
+        if !self.has("_ecolaura_fence").await? {
+            return Ok(Epochs::new());
+        }
+        let rows = sqlx::query("SELECT environment, epoch FROM _ecolaura_fence").fetch_all(&mut *self.connection).await;
+        let rows = rows.map_err(|error| self.work.classify(error))?;
+        let strange = |error| self.strange("the table `_ecolaura_fence` is not as it was written", error);
+        let pair = |row: &SqliteRow| Ok((row.try_get("environment")?, row.try_get("epoch")?));
+        rows.iter().map(|row| pair(row).map_err(strange)).collect()
+    }
+
+    /// Lets the caller in and remembers its epoch, in the transaction that it is in; an older one is refused.
+    pub(super) async fn admit(&mut self) -> Result<()> {
+        let environment = self.work.cx.environment().as_str();
+        let seen = self.epochs().await?.get(environment).copied().unwrap_or_default();
+        let newest = admit(self.work.operation, self.work.cx, seen)?;
+        if newest > seen { self.remember(environment, newest).await } else { Ok(()) }
+    }
+
+    /// Remembers `epoch`, unless a newer one is there.
+    pub(super) async fn remember(&mut self, environment: &str, epoch: u64) -> Result<()> {
+        let number = i64::try_from(epoch).map_err(|_| {
+            let message = format!("the epoch {epoch} is more than SQLite's integers hold");
+            self.work.error(ErrorKind::InvalidInput, message)
+        })?;
+        self.work.execute(self.connection, FENCE).await?;
+        let sql = "INSERT INTO _ecolaura_fence (environment, epoch) VALUES (?, ?) \
+                   ON CONFLICT (environment) DO UPDATE SET epoch = max(epoch, excluded.epoch)";
+        self.change(sqlx::query(sql).bind(environment).bind(number)).await
     }
 
     /// The SQL that was kept to go down from versions as they were applied last.

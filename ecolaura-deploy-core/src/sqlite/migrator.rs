@@ -34,6 +34,10 @@ use crate::{
 ///   wait is at most [`busy_timeout`] long; then it is a `Conflict` that names the file.
 /// - A new database gets a write-ahead log, so that readers go on while it is migrated; an existing one keeps what it
 ///   has. Every commit is on the disk before it counts.
+/// - The table `_ecolaura_fence` has the newest epoch of each environment that changed the database. The transaction of
+///   each migration asks it first, and refuses an older one ([`crate::fence`]). A restore carries it over, so that no
+///   older epoch comes back; only where the replaced database cannot be read is it lost. A script without a transaction
+///   is asked for before it begins: `DATABASE.lock` keeps others out until it ends.
 /// - Foreign keys are enforced while migrating, as sqlx does: rebuilding a table that others refer to cascades.
 /// - A backup is made by `VACUUM INTO`, which reads one snapshot while others write: SQLite's online backup API begins
 ///   again whenever somebody else writes, and the driver does not offer it to safe code. The copy is compacted and
@@ -61,10 +65,10 @@ use crate::{
 /// [`busy_timeout`]: SqliteMigrator::busy_timeout
 #[derive(Debug, Clone)]
 pub struct SqliteMigrator {
-    name: Name,
+    pub(super) name: Name,
     database: PathBuf,
     migrations: PathBuf,
-    backups: Option<PathBuf>,
+    pub(super) backups: Option<PathBuf>,
     patience: Duration,
 }
 
@@ -108,7 +112,7 @@ impl SqliteMigrator {
 
     /// Ends the dirty state of `version` by the word of a person who looked, and keeps `reason` in the database.
     /// Idempotent. Fails with `NotFound` if the ledger has no such version, `InvalidInput` without a reason, `Conflict`
-    /// if the version is whole and said not to be applied, or the database is locked.
+    /// if the version is whole and said not to be applied, or the database is locked, `Fenced`.
     pub async fn resolve_dirty(
         &self,
         cx: &Context,
@@ -129,6 +133,7 @@ impl SqliteMigrator {
         let mut connection = work.connect(Mode::Write).await?;
         let mut transaction = change::begin(work, &mut connection).await?;
         let mut ledger = Ledger::new(work, &mut transaction);
+        ledger.admit().await?;
         ledger.create().await?;
         match resolution {
             Resolution::Applied => ledger.mark(version, true).await?,
@@ -141,7 +146,7 @@ impl SqliteMigrator {
     }
 
     /// The database's file, not a link to it: what stands beside it is the same for all who use it.
-    fn resolved(&self) -> PathBuf {
+    pub(super) fn resolved(&self) -> PathBuf {
         self.database.canonicalize().unwrap_or_else(|_| self.database.clone())
     }
 
@@ -173,6 +178,10 @@ fn settled(work: Work<'_>, rows: &[LedgerRow], version: MigrationVersion, resolu
 impl Migrator for SqliteMigrator {
     fn name(&self) -> &Name {
         &self.name
+    }
+
+    fn fences(&self) -> bool {
+        true
     }
 
     async fn plan(&self, cx: &Context) -> Result<MigrationPlan> {

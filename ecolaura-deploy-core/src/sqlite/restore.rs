@@ -14,6 +14,7 @@ use super::{
     blocking,
     connection::{Mode, Work},
     disk::{self, Partial},
+    fence::{admitted, carry, claim},
     lock::{PAUSE, beside},
 };
 use crate::{
@@ -38,11 +39,17 @@ struct Restored {
 /// Restores `backup`; where the replaced database is. The caller holds the lock.
 pub(super) async fn restore(work: Work<'_>, backup: &Backup) -> Result<PathBuf> {
     work.check()?;
+    let (known, epochs) = admitted(work).await?;
     if let Some(kept) = done_before(work, backup).await? {
+        if epochs != known {
+            claim(work).await?;
+            note(work, backup, present(work).await?, &kept)?;
+        }
         return Ok(kept);
     }
     let partial = Partial::new(work.operation, beside(work.database, ".restoring"))?;
     fill(work, backup, partial.path()).await?;
+    carry(Work { database: partial.path(), ..work }, &epochs).await?;
     let replaced = work.exists()?;
     let kept = if replaced { kept_path(work, &backup.key)? } else { work.database.to_owned() };
     let holder = if replaced { hold(work).await? } else { Held::Nobody };
@@ -54,11 +61,16 @@ pub(super) async fn restore(work: Work<'_>, backup: &Backup) -> Result<PathBuf> 
         }
     };
     holder.release(work).await;
-    let note = Restored { key: backup.key.clone(), digest, kept: kept.clone() };
+    note(work, backup, digest, &kept)?;
+    Ok(kept)
+}
+
+/// Notes that `backup` is in the place of what is `kept`.
+fn note(work: Work<'_>, backup: &Backup, digest: Digest, kept: &Path) -> Result<()> {
+    let note = Restored { key: backup.key.clone(), digest, kept: kept.to_owned() };
     let note = to_json(work.operation, &note)?;
     disk::write(work.operation, &note_path(work.database), note.to_string().as_bytes())
-        .map_err(|error| error.with_effect(Effect::Complete))?;
-    Ok(kept)
+        .map_err(|error| error.with_effect(Effect::Complete))
 }
 
 /// Puts `partial` in the place of the database, whose log it gets. Its digest.
@@ -91,9 +103,13 @@ async fn done_before(work: Work<'_>, backup: &Backup) -> Result<Option<PathBuf>>
     if note.key != backup.key || log > 0 || !note.kept.exists() || !work.exists()? {
         return Ok(None);
     }
+    Ok((present(work).await? == note.digest).then_some(note.kept))
+}
+
+/// The digest of the database's file.
+async fn present(work: Work<'_>) -> Result<Digest> {
     let (cx, operation, path) = (work.cx.clone(), work.operation, work.database.to_owned());
-    let (found, _) = blocking(operation, move || disk::digest(&cx, operation, &path)).await?;
-    Ok((found == note.digest).then_some(note.kept))
+    Ok(blocking(operation, move || disk::digest(&cx, operation, &path)).await?.0)
 }
 
 /// Copies the backup to `target` and proves that the copy is it, and a database.

@@ -17,6 +17,8 @@ use crate::{
 mod backups;
 mod bad_input;
 mod crash;
+mod fencing;
+mod leftovers;
 mod sqlx_too;
 mod steps;
 

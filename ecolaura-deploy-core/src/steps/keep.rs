@@ -1,6 +1,11 @@
 //! Keeping the files of a release, so that every environment and every roll-back gets the same bytes.
 
-use std::path::{Path, PathBuf};
+mod leftovers;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 
@@ -11,6 +16,9 @@ use crate::{
     step::{Applied, EffectClass, NoUndo, Planned, Step, StepPlan},
     vocabulary::{Digest, Fingerprint},
 };
+
+/// Held by whoever copies into the folder.
+const LOCK: &str = ".lock";
 
 /// Folders by the digest of their files: the paths below the folder, and the contents.
 ///
@@ -50,12 +58,14 @@ impl KeptFolders {
         Ok(path.is_dir() && Self::digest(path).await? == *digest)
     }
 
-    /// Copies beside the place first: the folder appears whole or not at all.
+    /// Copies beside the place first: the folder appears whole or not at all. One copy at a time.
     fn copy(&self, from: &Path, digest: &Digest) -> Result<()> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |error| Error::io("folder.keep", path, error).with_effect(Effect::Partial)
         };
+        std::fs::create_dir_all(&self.dir).map_err(failed(&self.dir))?;
+        let _copying = self.lock().map_err(failed(&self.dir.join(LOCK)))?;
         let place = self.path(digest);
         let scratch = self.dir.join(format!(".{}-{}", digest.short(), std::process::id()));
         for stale in [&scratch, &place] {
@@ -65,6 +75,13 @@ impl KeptFolders {
         }
         copy_folder(from, &scratch)?;
         std::fs::rename(&scratch, &place).map_err(failed(&place))
+    }
+
+    /// Waits for the right to copy. It ends with the file, also if the process is killed.
+    fn lock(&self) -> std::io::Result<File> {
+        let file = File::options().create(true).truncate(false).write(true).open(self.dir.join(LOCK))?;
+        file.lock()?;
+        Ok(file)
     }
 }
 

@@ -75,10 +75,6 @@ impl RecordRelease {
         StoredReleases::new(self.store.as_ref(), cx.environment())
     }
 
-    fn undo_of(&self, cx: &Context, number: u64) -> RecordUndo {
-        RecordUndo { number, by: cx.effect_key() }
-    }
-
     /// Whether `release` may follow `live`.
     async fn admit(&self, cx: &Context, release: &Release, live: Option<&Release>) -> Result<()> {
         let Some(live) = live.filter(|live| release.sequence < live.sequence) else { return Ok(()) };
@@ -93,6 +89,10 @@ impl RecordRelease {
         Err(Error::new(ErrorKind::Conflict, "release.order", message)
             .advice("go back to one of the releases that were live before, or make a new one"))
     }
+}
+
+fn undo_of(cx: &Context, number: u64) -> RecordUndo {
+    RecordUndo { number, by: cx.effect_key() }
 }
 
 /// Whether `record` is what this effect wrote in an earlier attempt.
@@ -141,20 +141,20 @@ impl Step for RecordRelease {
         let newest = self.releases(cx).newest().await?;
         let own = newest.as_ref().filter(|newest| is_own(cx, newest, release)).map(|own| own.number);
         let number = own.unwrap_or_else(|| newest.map_or(1, |newest| newest.number + 1));
-        Ok(Some(self.undo_of(cx, number)))
+        Ok(Some(undo_of(cx, number)))
     }
 
     async fn apply(&self, cx: &Context, release: Release) -> Result<Applied<Release, RecordUndo>> {
         let releases = self.releases(cx);
         let newest = releases.newest().await?;
         if let Some(own) = newest.as_ref().filter(|newest| is_own(cx, newest, &release)) {
-            return Ok(Applied::new(release).undo(self.undo_of(cx, own.number)));
+            return Ok(Applied::new(release).undo(undo_of(cx, own.number)));
         }
         let epoch = fence::admit("release.record", cx, newest.as_ref().map_or(0, |newest| newest.epoch))?;
         self.admit(cx, &release, newest.as_ref().map(|newest| &newest.release)).await?;
         let new = NewRelease { release: &release, by: cx.effect_key(), epoch };
         let number = releases.append(newest, new).await?;
-        Ok(Applied::new(release).undo(self.undo_of(cx, number)))
+        Ok(Applied::new(release).undo(undo_of(cx, number)))
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<RecordUndo>>> {

@@ -1,6 +1,12 @@
 //! A run store over `object_store`: local files with fsync, memory, and whatever else a caller brings.
 
-use std::{path::Path, sync::Arc};
+mod staged;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,13 +14,16 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, memory::InMemory, path};
 
 use super::{Created, RunStore};
-use crate::{Effect, Error, ErrorKind, Result};
+use crate::{Effect, Error, ErrorKind, Result, leftovers};
 
 /// Records as objects of an [`object_store`] backend, which stays behind this type.
 #[derive(Debug, Clone)]
 pub struct ObjectRunStore {
     store: Arc<dyn ObjectStore>,
     place: String,
+    /// Where its files are, if they are files of ours.
+    dir: Option<PathBuf>,
+    grace: Duration,
 }
 
 impl ObjectRunStore {
@@ -22,20 +31,29 @@ impl ObjectRunStore {
     /// [`RunStore::create`] returns.
     pub fn local(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
+        let place = dir.display().to_string();
         std::fs::create_dir_all(dir).map_err(|error| Error::io("store.open", dir, error))?;
         let files = LocalFileSystem::new_with_prefix(dir)
             .map_err(|error| Error::internal("store.open", dir.display().to_string()).with_source(error))?;
-        Ok(Self { store: Arc::new(files.with_fsync(true)), place: dir.display().to_string() })
+        let dir = Some(dir.to_owned());
+        Ok(Self { store: Arc::new(files.with_fsync(true)), place, dir, grace: leftovers::GRACE })
     }
 
     /// Records in memory, gone with the process.
     pub fn memory() -> Self {
-        Self { store: Arc::new(InMemory::new()), place: "memory".to_owned() }
+        Self::new(Arc::new(InMemory::new()), "memory")
     }
 
     /// Any backend that can create an object only if it does not exist.
     pub fn new(store: Arc<dyn ObjectStore>, place: impl Into<String>) -> Self {
-        Self { store, place: place.into() }
+        Self { store, place: place.into(), dir: None, grace: leftovers::GRACE }
+    }
+
+    /// How old a file that is not whole must be to count as left over by a killed process (default 1 hour): no lock
+    /// tells it from one that is being written. Only for [`ObjectRunStore::local`].
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 
     fn error(&self, operation: &'static str, key: &str, error: object_store::Error) -> Error {

@@ -152,7 +152,7 @@ impl<'a> StoredReleases<'a> {
         let back = back.map(|record| record.number);
         let record = StoredRelease { schema: SCHEMA, number, by, epoch, release: release.clone(), back };
         let (line, _) = seal::seal(&record)?;
-        match self.store.create(&self.key(number), line.into()).await? {
+        match super::settle(self.store, &self.key(number), line).await? {
             Created::Yes => Ok(number),
             Created::Exists => {
                 let message = format!("another run recorded `{}` meanwhile", self.key(number));

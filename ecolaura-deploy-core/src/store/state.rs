@@ -295,7 +295,7 @@ pub(crate) async fn write_state(
     state.schema = SCHEMA;
     let state = with_live(store, environment, state).await?;
     let key = key(environment, state.epoch);
-    match store.create(&key, seal::seal(&state)?.0.into()).await? {
+    match super::settle(store, &key, seal::seal(&state)?.0).await? {
         Created::Yes => Ok(()),
         Created::Exists => {
             let message = format!("another wrote `{key}`");

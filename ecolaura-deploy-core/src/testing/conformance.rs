@@ -2,6 +2,7 @@
 
 pub mod cdn_publisher;
 pub mod cluster_target;
+mod fencing;
 pub mod image_builder;
 mod layout;
 pub mod migrator;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use ecolaura_deploy_core::{
+    Effect, ErrorKind,
     backend::{ApplyRequest, ClusterTarget as _, Placement},
     local::cluster::ProcessCluster,
     plan::Action,
@@ -77,6 +78,26 @@ pub(crate) fn killed_agent() {
         cluster.restore(&cx(), &snapshot).await.unwrap();
         assert_eq!(get(&first.addresses[&backend()]).unwrap(), "v1");
         assert_eq!(pids(&cluster).await.len(), 2);
+    });
+}
+
+pub(crate) fn taken_over() {
+    let bench = Bench::new();
+    let cluster = bench.cluster();
+    runtime().block_on(async {
+        let (one, two) = (bench.images.image("serve v1").await.unwrap(), bench.images.image("serve v2").await.unwrap());
+        let apply = async |epoch, image| {
+            let request = ApplyRequest::new(workload(bench.dir.path(), "backend", image), Placement::Replace);
+            cluster.apply(&cx().with_epoch(epoch), &request).await
+        };
+        let applied = apply(28_000_005, one).await.unwrap();
+        kill(cluster.agent_pid().unwrap());
+        let error = apply(28_000_004, two.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Fenced, Effect::None), "{error:?}");
+        assert!(error.report().contains("epoch 28000004 of test"), "{}", error.report());
+        let snapshot = cluster.status(&cx(), &name("test")).await.unwrap().snapshot;
+        assert_eq!(snapshot.revisions[&backend()], Some(applied.revisions[&backend()]));
+        apply(28_000_006, two).await.unwrap();
     });
 }
 

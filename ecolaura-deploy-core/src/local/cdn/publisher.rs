@@ -4,6 +4,7 @@ use std::{
     fs::OpenOptions,
     io::{Read, Seek, SeekFrom, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use super::store::{Store, blocking};
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, UploadRequest},
+    leftovers::GRACE,
     vocabulary::{Digest, Name},
 };
 
@@ -35,14 +37,22 @@ const INVALIDATION_PATHS: usize = 1000;
 /// ```
 #[derive(Debug, Clone)]
 pub struct DirectoryCdn {
-    name: Name,
-    store: Store,
+    pub(super) name: Name,
+    pub(super) store: Store,
+    pub(super) grace: Duration,
 }
 
 impl DirectoryCdn {
     /// The site `name` in `dir`, which is created by the first call that writes.
     pub fn new(dir: impl Into<PathBuf>, name: Name) -> Self {
-        Self { name, store: Store::new(dir.into()) }
+        Self { name, store: Store::new(dir.into()), grace: GRACE }
+    }
+
+    /// How long an object that no release names is kept for the publish that sent it (default 1 hour), before it counts
+    /// as left over.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 }
 
@@ -53,7 +63,7 @@ impl CdnPublisher for DirectoryCdn {
     }
 
     fn capabilities(&self) -> CdnCapabilities {
-        CdnCapabilities::new(true, INVALIDATION_PATHS)
+        CdnCapabilities::new(true, INVALIDATION_PATHS).fences()
     }
 
     async fn history(&self, cx: &Context) -> Result<SiteHistory> {
@@ -68,7 +78,7 @@ impl CdnPublisher for DirectoryCdn {
         let (store, request, cx) = (self.store.clone(), request.clone(), cx.clone());
         let unit = move || {
             let object = &request.object;
-            if store.holds(object.digest, object.size) {
+            if store.renew(object.digest, object.size)? {
                 return Ok(false);
             }
             store.put(&cx, &request.source, object.digest, object.size)?;
@@ -85,10 +95,10 @@ impl CdnPublisher for DirectoryCdn {
 
     async fn activate(&self, cx: &Context, activation: &Activation) -> Result<()> {
         let lock = self.store.lock(cx).await?;
-        let (store, activation) = (self.store.clone(), activation.clone());
+        let (cx, store, activation) = (cx.clone(), self.store.clone(), activation.clone());
         let unit = move || {
             let _lock = lock;
-            activate(&store, &activation)
+            activate(&cx, &store, &activation)
         };
         blocking(unit).await
     }
@@ -110,10 +120,10 @@ impl CdnPublisher for DirectoryCdn {
 
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {
         let lock = self.store.lock(cx).await?;
-        let store = self.store.clone();
+        let (cx, store) = (cx.clone(), self.store.clone());
         let unit = move || {
             let _lock = lock;
-            store.prune("cdn.prune", keep)
+            store.prune(&cx, "cdn.prune", keep)
         };
         blocking(unit).await
     }
@@ -130,12 +140,12 @@ fn settled<T>(read: impl Fn() -> Result<T>, pointer: impl Fn() -> Result<Option<
     }
 }
 
-fn activate(store: &Store, activation: &Activation) -> Result<()> {
+fn activate(cx: &Context, store: &Store, activation: &Activation) -> Result<()> {
     const OPERATION: &str = "cdn.activate";
-    let pointer = store.pointer(OPERATION)?;
+    let (before, pointer) = store.admitted(OPERATION, cx)?;
     let wanted = activation.manifest.id();
     if pointer.live == Some(wanted) {
-        return Ok(());
+        return if pointer == before { Ok(()) } else { store.set_pointer(OPERATION, &pointer) };
     }
     if pointer.live != activation.expected {
         return Err(conflict(OPERATION, activation.expected, pointer.live));

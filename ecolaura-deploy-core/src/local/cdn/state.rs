@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::store::Store;
 use crate::{
-    Error, ErrorKind, Result,
+    Context, Error, ErrorKind, Result,
     backend::{SiteHistory, SiteManifest},
+    fence::Epochs,
     local::files::{read_if_there, remove, replace},
     vocabulary::Digest,
 };
@@ -20,20 +21,23 @@ pub(super) struct Pointer {
     pub(super) live: Option<Digest>,
     /// The releases that are kept, in the order in which they were last activated.
     pub(super) releases: Vec<Digest>,
+    /// Of those who changed it.
+    #[serde(default, skip_serializing_if = "Epochs::is_empty")]
+    pub(super) epochs: Epochs,
 }
 
 impl Pointer {
     /// With `release` live and newest.
     pub(super) fn activated(&self, release: Digest) -> Self {
         let others = self.releases.iter().copied().filter(|id| *id != release);
-        Self { live: Some(release), releases: others.chain([release]).collect() }
+        Self { live: Some(release), releases: others.chain([release]).collect(), epochs: self.epochs.clone() }
     }
 
     /// Without all but the newest `keep` and the live one.
     pub(super) fn pruned(&self, keep: usize) -> Self {
         let first = self.releases.len().saturating_sub(keep);
         let kept = self.releases.iter().enumerate().filter(|(index, id)| *index >= first || Some(**id) == self.live);
-        Self { live: self.live, releases: kept.map(|(_, id)| *id).collect() }
+        Self { live: self.live, releases: kept.map(|(_, id)| *id).collect(), epochs: self.epochs.clone() }
     }
 }
 
@@ -51,6 +55,14 @@ impl Store {
 
     pub(super) fn parse_pointer(&self, operation: &'static str, bytes: &[u8]) -> Result<Pointer> {
         parse(operation, &self.path("live"), bytes)
+    }
+
+    /// What `live` says, before and with the caller's epoch in it; nothing is written yet.
+    pub(super) fn admitted(&self, operation: &'static str, cx: &Context) -> Result<(Pointer, Pointer)> {
+        let before = self.pointer(operation)?;
+        let mut pointer = before.clone();
+        pointer.epochs.admit(operation, cx)?;
+        Ok((before, pointer))
     }
 
     /// Replaces `live` in one rename.
@@ -104,8 +116,8 @@ impl Store {
 
     /// Forgets all but the newest `keep` releases and deletes what only the others name. Everything is read before
     /// anything is changed, and a manifest goes after its objects, so that a call that was cut short can be repeated.
-    pub(super) fn prune(&self, operation: &'static str, keep: usize) -> Result<Vec<String>> {
-        let pointer = self.pointer(operation)?;
+    pub(super) fn prune(&self, cx: &Context, operation: &'static str, keep: usize) -> Result<Vec<String>> {
+        let (before, pointer) = self.admitted(operation, cx)?;
         if pointer.live.is_none() {
             return Ok(Vec::new());
         }
@@ -119,7 +131,7 @@ impl Store {
         let forgotten = self.forgotten(operation, &kept)?.into_iter();
         let forgotten: Vec<_> =
             forgotten.map(|id| Ok((id, self.read_manifest(operation, id)?))).collect::<Result<_>>()?;
-        if kept != pointer {
+        if kept != before {
             self.set_pointer(operation, &kept)?;
         }
         let mut deleted = BTreeSet::new();

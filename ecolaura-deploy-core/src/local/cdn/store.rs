@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+
 use crate::{
     Context, Error, ErrorKind, Result,
     local::files::{self, Hold, Temporary, create_folder, open_lock, remove},
@@ -39,6 +41,18 @@ impl Store {
     /// was renamed to it.
     pub(super) fn holds(&self, digest: Digest, size: u64) -> bool {
         fs::metadata(self.object(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
+    }
+
+    /// Whether the content is stored. It then counts as new, so that it is not cleaned up before its publish ends.
+    pub(super) fn renew(&self, digest: Digest, size: u64) -> Result<bool> {
+        if !self.holds(digest, size) {
+            return Ok(false);
+        }
+        let _uploading = self.uploading()?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let now = Timestamps { last_access: now, last_modification: now };
+        // What cannot be renewed is sent again.
+        Ok(File::open(self.object(digest)).is_ok_and(|file| futimens(file, &now).is_ok()))
     }
 
     /// Stores the file at `source` as `digest`, verifying it on the way.

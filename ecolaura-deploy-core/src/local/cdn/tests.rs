@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod browsing;
+mod leftovers;
 
 fn cx() -> Context {
     Context::new(EnvironmentName::new("test").unwrap())
@@ -194,4 +195,21 @@ async fn a_lock_that_another_process_holds_is_waited_for_until_the_deadline() {
     assert_eq!(cdn.prune(&bounded, 1).await.unwrap_err().kind(), ErrorKind::Timeout);
     drop(lock);
     cdn.prune(&cx(), 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_newest_epoch_survives_in_the_pointer() {
+    let dir = tempfile::tempdir().unwrap();
+    let under = |epoch| cx().with_epoch(epoch);
+    let options = PublishOptions::default();
+    let (first, second) = (site(dir.path(), 1).await, site(dir.path(), 2).await);
+    publish(&under(5), &cdn(dir.path()), &first, &options).await.unwrap();
+    publish(&cx(), &cdn(dir.path()), &second, &options).await.unwrap();
+    cdn(dir.path()).prune(&cx(), 1).await.unwrap();
+    let live = dir.path().join("site/live");
+    let before = fs::read_to_string(&live).unwrap();
+    assert!(before.contains(r#""epochs":{"test":5}"#), "{before}");
+    let error = publish(&under(4), &cdn(dir.path()), &first, &options).await.unwrap_err();
+    assert_eq!((error.kind(), fs::read_to_string(&live).unwrap()), (ErrorKind::Fenced, before));
+    publish(&under(6), &cdn(dir.path()), &first, &options).await.unwrap();
 }

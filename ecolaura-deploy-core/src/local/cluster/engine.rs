@@ -29,7 +29,7 @@ use super::{
     supervise::end_leftover,
 };
 use crate::{
-    Result,
+    Context, Result,
     vocabulary::{Name, ServiceName},
 };
 
@@ -57,6 +57,14 @@ pub(super) struct Engine {
     writing: tokio::sync::Mutex<()>,
     /// One change at a time in a namespace.
     turns: Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A change that somebody asked for.
+#[derive(Debug)]
+struct Order<'a> {
+    operation: &'static str,
+    namespace: &'a Name,
+    cx: Context,
 }
 
 /// State and pods.
@@ -136,6 +144,15 @@ impl Engine {
         self.open_ports(&mut world, name, opened);
         self.pass(&mut world);
         Ok(answer)
+    }
+
+    /// Changes what a namespace should be, unless whoever ordered it was taken over.
+    async fn fulfil<T>(&self, order: &Order<'_>, change: impl FnOnce(&mut Namespace) -> Result<T>) -> Result<T> {
+        let admitted = |record: &mut Namespace| {
+            record.epochs.admit(order.operation, &order.cx)?;
+            change(record)
+        };
+        self.commit(order.namespace, admitted).await
     }
 
     /// Passes whenever the bell rings, for as long as the engine lives.

@@ -15,6 +15,7 @@ use crate::{
     Context, Error, ErrorKind, Result,
     backend::ClusterSnapshot,
     cluster::desired::{Current, CurrentService, DesiredService},
+    fence::Epochs,
     local::{
         files::{Hold, lock, open_lock, read_if_there, remove, replace},
         image::ImageConfig,
@@ -52,6 +53,9 @@ pub(super) struct Namespace {
     pub(super) services: BTreeMap<ServiceName, Service>,
     /// By the Kubernetes Service.
     pub(super) addresses: BTreeMap<ServiceName, ServiceAddress>,
+    /// Of those who changed it.
+    #[serde(default, skip_serializing_if = "Epochs::is_empty")]
+    pub(super) epochs: Epochs,
 }
 
 /// What was applied as one service (Deployment), in all its editions.

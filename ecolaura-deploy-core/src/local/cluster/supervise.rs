@@ -10,5 +10,5 @@ mod process;
 pub(super) use self::{
     logs::PodLog,
     pod::{PodSpec, PodStatus, Retirement, Watched, supervise},
-    process::end_leftover,
+    process::{end_leftover, still_runs},
 };

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{
     agent::{
-        protocol::{Idle, Request, Running},
+        protocol::{Caller, Idle, Request, Running},
         start::check_main,
     },
     link::{Client, Host, Link},
@@ -62,8 +62,8 @@ const RETURN: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Debug, Clone)]
 pub struct ProcessCluster {
-    name: Name,
-    folder: Folder,
+    pub(super) name: Name,
+    pub(super) folder: Folder,
     registry: Arc<dyn Registry>,
     secrets: Vec<Arc<dyn SecretStore>>,
     idle: Idle,
@@ -118,12 +118,17 @@ impl ProcessCluster {
 
     /// Ends every process of every namespace in order (requests under way, then the signal, then the grace of the
     /// manifest), then the agent, and returns when they are gone. What was applied is kept: the next roll-out in a
-    /// namespace starts it again. Idempotent. A cancel leaves it ending.
+    /// namespace starts it again. Idempotent. A cancel leaves it ending. A person's command, so no epoch is asked for.
     pub async fn stop(&self, cx: &Context) -> Result<()> {
         match self.link.as_ref() {
             Link::Agent(client) => cx.bounded("cluster.stop", client.stop(cx)).await?,
             Link::Own(_) => self.change("cluster.stop", cx, Request::Stop).await,
         }
+    }
+
+    /// Whether there is somebody to call, without starting anybody.
+    pub(super) fn is_run(&self) -> Result<bool> {
+        Ok(matches!(self.link.as_ref(), Link::Own(_)) || self.folder.holder()?.is_some())
     }
 
     /// A call to whoever runs the pods; one is started if there is none.
@@ -208,7 +213,7 @@ impl ClusterTarget for ProcessCluster {
         // No sweep may take an image between its unpacking and its first use.
         let _kept = self.folder.keep_images(cx).await?;
         let images = self.unpack(cx, &desired).await?;
-        let request = Request::Apply { desired, images, placement: request.placement };
+        let request = Request::Apply { caller: Caller::of(cx), desired, images, placement: request.placement };
         self.change("cluster.apply", cx, request).await
     }
 
@@ -229,6 +234,7 @@ impl ClusterTarget for ProcessCluster {
 
     async fn shift(&self, cx: &Context, request: &TrafficRequest) -> Result<()> {
         let request = Request::Shift {
+            caller: Caller::of(cx),
             namespace: request.candidate.namespace.clone(),
             candidates: request.candidate.revisions.clone(),
             traffic: request.traffic.clone(),
@@ -247,7 +253,7 @@ impl ClusterTarget for ProcessCluster {
     }
 
     async fn restore(&self, cx: &Context, snapshot: &ClusterSnapshot) -> Result<()> {
-        let request = Request::Restore { snapshot: snapshot.clone(), remaining: remaining(cx) };
+        let request = Request::Restore { caller: Caller::of(cx), snapshot: snapshot.clone(), remaining: remaining(cx) };
         self.change("cluster.restore", cx, request).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -39,7 +39,7 @@ pub(super) fn lock(cx: &Context, path: &Path) -> Result<File> {
     }
 }
 
-/// Puts `content` in the place of `path`: temporary file, fsync, rename, fsync of the folder. The mode is kept.
+/// Puts `content` in the place of `path`: temporary file, fsync, rename, fsync of the folder. The mode is kept where there is one.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let temporary = beside(path, ".", ".tmp");
     write(path, &temporary, content).map_err(|error| {
@@ -53,14 +53,18 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<()> {
         .map_err(|error| Error::io("flags.set", folder, error).with_effect(Effect::Complete))
 }
 
-fn write(path: &Path, temporary: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
-    file.set_permissions(fs::metadata(path)?.permissions())?;
+    match fs::metadata(path) {
+        Ok(replaced) => file.set_permissions(replaced.permissions())?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     file.write_all(content)?;
     file.sync_all()
 }
 
-fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{before}{name}{after}"))
 }

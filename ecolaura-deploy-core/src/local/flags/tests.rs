@@ -107,3 +107,22 @@ async fn bad_files_are_named_with_the_place() {
     std::fs::remove_file(&flags.path).unwrap();
     assert_eq!(flags.set(&cx(), &change("off", "on")).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn the_newest_epoch_stands_beside_the_flags_and_is_not_theirs() {
+    let (folder, flags) = flags();
+    let (epochs, under) = (folder.path().join("flags.json.epochs"), |epoch| cx().with_epoch(epoch));
+    flags.set(&cx(), &change("off", "on")).await.unwrap();
+    assert!(!epochs.exists(), "outside a run there is nothing to remember");
+    flags.set(&under(5), &change("on", "off")).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&epochs).unwrap(), r#"{"dev":5}"#);
+    let found: Value = serde_json::from_slice(&std::fs::read(&flags.path).unwrap()).unwrap();
+    assert_eq!(found, serde_json::from_str::<Value>(FILE).unwrap());
+    let another = FlagFile::new("flags".parse().unwrap(), &flags.path);
+    assert_eq!(another.set(&under(4), &change("off", "on")).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(another.set(&under(6), &change("on", "red")).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(std::fs::read_to_string(&epochs).unwrap(), r#"{"dev":5}"#, "what failed leaves nothing");
+    std::fs::write(&epochs, "{").unwrap();
+    let error = another.set(&under(6), &change("off", "on")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.report().contains("flags.json.epochs"), "{}", error.report());
+}

@@ -9,6 +9,8 @@
 //! index.lock             held alone while `index.json` is changed
 //! ```
 
+mod leftovers;
+
 use std::{
     collections::BTreeSet,
     fs::{self, File},

@@ -9,6 +9,7 @@ use crate::{
     vocabulary::Platform,
 };
 
+mod leftovers;
 mod processes;
 
 fn cx() -> Context {
@@ -129,4 +130,29 @@ async fn a_folder_that_holds_something_else_is_left_alone() {
     let error = registry.push(&cx(), &image, &repository()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::InvalidInput && error.report().contains("letter.txt"), "{}", error.report());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn the_newest_epoch_is_an_annotation_of_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, image) = (registry(dir.path()), build(dir.path(), "content").await);
+    registry.push(&cx().with_epoch(5), &image, &repository()).await.unwrap();
+    let path = registry.layout(&repository()).dir().join("index.json");
+    let read = || serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap();
+    let mut index = read();
+    assert!(index.get("annotations").is_none(), "a push by digest leaves no epoch: {index}");
+    index["annotations"] = serde_json::json!({"org.example.owner": "somebody"});
+    fs::write(&path, index.to_string()).unwrap();
+
+    let change = TagChange::new(repository(), "v1".parse().unwrap(), Some(image.digest));
+    registry.set_tag(&cx().with_epoch(5), &change).await.unwrap();
+    registry.push(&cx(), &build(dir.path(), "other").await, &repository()).await.unwrap();
+    let expected = serde_json::json!({"org.example.owner": "somebody", "com.ecolaura.deploy.epoch.dev": "5"});
+    assert_eq!(read()["annotations"], expected);
+
+    let mut index = read();
+    index["annotations"]["com.ecolaura.deploy.epoch.dev"] = "five".into();
+    fs::write(&path, index.to_string()).unwrap();
+    let error = registry.set_tag(&cx().with_epoch(6), &change).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.report().contains("`five`"), "{}", error.report());
 }

@@ -5,7 +5,10 @@ use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::runner;
+use super::{
+    fencing::{Deployers, left_out, refused},
+    runner,
+};
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{Activation, CdnPublisher, Invalidation, SiteManifest, SiteObject, UploadRequest},
@@ -30,6 +33,7 @@ impl Fixture {
 }
 
 /// Runs every case, each on a fresh site of `make`, and panics with the names of those that failed and why.
+/// Says so where the case about older epochs is left out.
 ///
 /// # Panics
 /// If a case fails.
@@ -58,6 +62,7 @@ const CASES: &[(&str, runner::Case<Bench>)] = runner::cases![
     pruning_keeps_what_kept_releases_name,
     pruning_never_takes_the_live_release,
     a_cancelled_call_does_nothing,
+    an_older_epoch_changes_nothing,
 ];
 
 /// The site under test and the files it is fed from.
@@ -283,6 +288,37 @@ async fn a_cancelled_call_does_nothing(bench: &Bench) -> Result<()> {
     fails(ErrorKind::Cancelled, bench.publisher.prune(&cx, 1).await);
     assert_eq!(bench.publisher.missing(&bench.cx, &site(THIRD)).await?, ["index.html"]);
     assert_eq!(bench.kept().await?, [first, second]);
+    Ok(())
+}
+
+async fn an_older_epoch_changes_nothing(bench: &Bench) -> Result<()> {
+    if !bench.publisher.capabilities().fences {
+        left_out("cdn publisher");
+        return Ok(());
+    }
+    let Deployers { older, epoch, newer, outside, elsewhere } = Deployers::new(&bench.cx);
+    let (first, cdn) = (bench.release(FIRST).await?, &bench.publisher);
+    for (key, content) in SECOND {
+        cdn.upload(&older, &bench.request(key, content)?).await?;
+    }
+    let (second, to_second) = (site(SECOND).id(), Activation::new(site(SECOND), Some(first)));
+    let to_first = Activation::new(site(FIRST), Some(second));
+    cdn.activate(&epoch, &to_second).await?;
+    for activation in [&to_first, &to_second] {
+        refused(cdn.activate(&older, activation).await, &older, &epoch);
+    }
+    refused(cdn.prune(&older, 1).await, &older, &epoch);
+    assert_eq!((bench.live().await?, bench.kept().await?), (Some(second), vec![first, second]));
+    assert!(cdn.missing(&bench.cx, &site(FIRST)).await?.is_empty());
+
+    cdn.activate(&outside, &to_second).await?;
+    refused(cdn.activate(&older, &to_first).await, &older, &epoch);
+    cdn.activate(&newer, &to_second).await?;
+    refused(cdn.activate(&epoch, &to_first).await, &epoch, &newer);
+    cdn.activate(&elsewhere, &to_first).await?;
+    cdn.prune(&newer, 1).await?;
+    refused(cdn.activate(&epoch, &to_second).await, &epoch, &newer);
+    assert_eq!(bench.kept().await?, [first]);
     Ok(())
 }
 

@@ -5,12 +5,13 @@ mod applying;
 mod bench;
 mod candidates;
 mod failing;
+mod fencing;
 mod restoring;
 
 use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::bench::Bench;
-use super::runner;
+use super::{fencing::left_out, runner};
 use crate::{Result, backend::ClusterTarget, vocabulary::PinnedImage};
 
 /// Images in the registry that the cluster under test takes its images from.
@@ -78,7 +79,7 @@ impl fmt::Debug for Fixture {
 }
 
 /// Runs every case that the cluster is capable of, each on a fresh one of `make`, and panics with the names of those
-/// that failed and why.
+/// that failed and why. Says so where the cases about older epochs are left out.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -102,6 +103,11 @@ where
     }
     if capabilities.weighted_traffic {
         cases.extend(candidates::WEIGHTED);
+    }
+    match (capabilities.fences, capabilities.candidates) {
+        (true, true) => cases.extend([fencing::CASES, fencing::CANDIDATES].concat()),
+        (true, false) => cases.extend(fencing::CASES),
+        (false, _) => left_out("cluster target"),
     }
     runner::run("cluster target", &cases, async || Bench::new(make().await)).await;
 }

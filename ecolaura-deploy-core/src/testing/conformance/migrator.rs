@@ -6,7 +6,10 @@ use std::{any::Any, fmt, sync::Arc};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::runner;
+use super::{
+    fencing::{Deployers, left_out, refused},
+    runner,
+};
 use crate::{
     Context, Effect, Error, ErrorKind, Result,
     backend::{AllowedChange, BackupLevel, DataCheck, Measurements, Migrator},
@@ -51,7 +54,7 @@ impl Fixture {
 }
 
 /// Runs every case, each in a fresh world of `make`, and panics with the names of those that failed and why. The SQL in
-/// them is what every database speaks.
+/// them is what every database speaks. Says so where the cases about older epochs are left out.
 ///
 /// # Panics
 /// If a case fails.
@@ -86,6 +89,8 @@ const CASES: &[(&str, runner::Case<Bench>)] = runner::cases![
     data_is_measured,
     strange_names_measure_nothing,
     a_cancelled_call_does_nothing,
+    an_older_epoch_changes_nothing,
+    a_restore_brings_no_older_epoch_back,
 ];
 
 struct Bench {
@@ -423,6 +428,60 @@ async fn a_cancelled_call_does_nothing(bench: &Bench) -> Result<()> {
     fails(ErrorKind::Cancelled, bench.migrator.restore(&cx, &backup).await);
     fails(ErrorKind::Cancelled, bench.migrator.measure(&cx, &[rows("plants")]).await);
     assert_eq!((bench.applied().await?, bench.rows("plants").await?), (vec![1, 2], Some(1)));
+    Ok(())
+}
+
+async fn an_older_epoch_changes_nothing(bench: &Bench) -> Result<()> {
+    if !bench.migrator.fences() {
+        left_out("migrator");
+        return Ok(());
+    }
+    let Deployers { older, epoch, newer, outside, elsewhere } = Deployers::new(&bench.cx);
+    let (ours, other) = (&bench.migrator, bench.world.another());
+    bench.put(&FILES);
+    ours.migrate(&epoch, V1).await?;
+    for target in [V1, V3] {
+        refused(other.migrate(&older, target).await, &older, &epoch);
+    }
+    for target in [V0, V1] {
+        refused(other.revert(&older, target).await, &older, &epoch);
+    }
+    assert_eq!((bench.applied().await?, bench.rows("plants").await?), (vec![1], Some(0)));
+
+    other.migrate(&outside, V3).await?;
+    refused(ours.revert(&older, V2).await, &older, &epoch);
+    ours.migrate(&newer, V3).await?;
+    refused(other.revert(&epoch, V2).await, &epoch, &newer);
+    other.revert(&newer, V2).await?;
+    refused(other.migrate(&epoch, V3).await, &epoch, &newer);
+    ours.migrate(&elsewhere, V3).await?;
+    assert_eq!(bench.applied().await?, [1, 2, 3]);
+    Ok(())
+}
+
+async fn a_restore_brings_no_older_epoch_back(bench: &Bench) -> Result<()> {
+    if !bench.migrator.fences() {
+        left_out("migrator");
+        return Ok(());
+    }
+    let Deployers { older, epoch, newer, outside, .. } = Deployers::new(&bench.cx);
+    let (ours, other) = (&bench.migrator, bench.world.another());
+    bench.put(&FILES);
+    ours.migrate(&older, V1).await?;
+    let backup = ours.backup(&older, "before", BackupLevel::Checked).await?;
+    ours.migrate(&epoch, V2).await?;
+    refused(other.restore(&older, &backup).await, &older, &epoch);
+    assert_eq!((bench.applied().await?, bench.rows("plants").await?), (vec![1, 2], Some(2)));
+
+    let kept = ours.restore(&outside, &backup).await?;
+    refused(other.migrate(&older, V2).await, &older, &epoch);
+    assert_eq!(other.restore(&newer, &backup).await?, kept, "nothing was written since, but for the epoch");
+    assert_eq!(ours.restore(&newer, &backup).await?, kept);
+    refused(other.migrate(&epoch, V2).await, &epoch, &newer);
+    ours.migrate(&newer, V2).await?;
+    ours.restore(&newer, &backup).await?;
+    refused(other.migrate(&epoch, V2).await, &epoch, &newer);
+    assert_eq!((bench.applied().await?, bench.rows("plants").await?), (vec![1], Some(0)));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    fencing::{Deployers, left_out, refused},
     layout::{blob_path, write_image},
     runner,
 };
@@ -42,7 +43,7 @@ impl Fixture {
 }
 
 /// Runs every case, each on a fresh registry of `make`, and panics with the names of those that failed and why. Cases
-/// about tags follow the registry's capabilities.
+/// about tags and older epochs follow the registry's capabilities.
 ///
 /// # Panics
 /// If a case fails.
@@ -73,6 +74,7 @@ const CASES: &[(&str, runner::Case<Bench>)] = runner::cases![
     of_many_taggers_one_is_last,
     unknown_digests_are_not_found,
     a_cancelled_call_does_nothing,
+    an_older_epoch_changes_nothing,
 ];
 
 struct Bench {
@@ -355,6 +357,31 @@ async fn a_cancelled_call_does_nothing(bench: &Bench) -> Result<()> {
     let other = PinnedImage::new(bench.repository.clone(), other.digest);
     assert!(!bench.registry.contains(&bench.cx, &other).await?);
     assert_eq!(bench.tagged("v1").await?, None);
+    Ok(())
+}
+
+async fn an_older_epoch_changes_nothing(bench: &Bench) -> Result<()> {
+    if !bench.registry.capabilities().fences {
+        left_out("registry");
+        return Ok(());
+    }
+    let Deployers { older, epoch, newer, outside, elsewhere } = Deployers::new(&bench.cx);
+    let (first, second) = (bench.push("a").await?.digest, bench.push("b").await?.digest);
+    bench.registry.set_tag(&epoch, &bench.change("v1", Some(first))?).await?;
+    for (tag, to) in [("v1", Some(first)), ("v1", Some(second)), ("v1", None), ("v2", Some(second))] {
+        refused(bench.other.set_tag(&older, &bench.change(tag, to)?).await, &older, &epoch);
+    }
+    assert_eq!((bench.tagged("v1").await?, bench.tagged("v2").await?), (Some(first), None));
+    let third = bench.other.push(&older, &bench.image("c")?, &bench.repository).await?;
+    assert!(bench.registry.contains(&bench.cx, &third).await?, "a push by digest takes nothing from anybody");
+
+    let v2 = bench.change("v2", Some(second))?;
+    bench.other.set_tag(&outside, &v2).await?;
+    refused(bench.registry.set_tag(&older, &v2).await, &older, &epoch);
+    bench.registry.set_tag(&newer, &v2).await?;
+    refused(bench.other.set_tag(&epoch, &v2).await, &epoch, &newer);
+    bench.other.set_tag(&elsewhere, &bench.change("v3", Some(first))?).await?;
+    assert_eq!((bench.tagged("v2").await?, bench.tagged("v3").await?), (Some(second), Some(first)));
     Ok(())
 }
 

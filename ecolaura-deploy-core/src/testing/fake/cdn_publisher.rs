@@ -13,6 +13,7 @@ use crate::{
     backend::{
         Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, SiteObject, UploadRequest,
     },
+    fence::Epochs,
     vocabulary::{Digest, Name},
 };
 
@@ -32,7 +33,7 @@ pub enum CdnCall {
     Pruned(Vec<String>),
 }
 
-/// A site in memory that remembers what was asked of it.
+/// A site in memory that remembers what was asked of it and refuses older epochs.
 #[derive(Debug)]
 pub struct FakeCdn {
     name: Name,
@@ -43,6 +44,7 @@ pub struct FakeCdn {
 struct State {
     contents: BTreeMap<Digest, Bytes>,
     history: SiteHistory,
+    epochs: Epochs,
     references: BTreeSet<String>,
     calls: Vec<CdnCall>,
     losing: BTreeSet<String>,
@@ -101,8 +103,9 @@ impl State {
         lost.map(|(key, _)| key.clone()).collect()
     }
 
-    fn activate(&mut self, activation: &Activation) -> Result<()> {
+    fn activate(&mut self, cx: &Context, activation: &Activation) -> Result<()> {
         const OPERATION: &str = "cdn.activate";
+        self.epochs.admit(OPERATION, cx)?;
         let (wanted, live) = (activation.manifest.id(), self.history.live);
         if live == Some(wanted) {
             return Ok(());
@@ -152,7 +155,7 @@ impl CdnPublisher for FakeCdn {
     }
 
     fn capabilities(&self) -> CdnCapabilities {
-        CdnCapabilities::new(true, 100)
+        CdnCapabilities::new(true, 100).fences()
     }
 
     async fn history(&self, cx: &Context) -> Result<SiteHistory> {
@@ -188,7 +191,7 @@ impl CdnPublisher for FakeCdn {
 
     async fn activate(&self, cx: &Context, activation: &Activation) -> Result<()> {
         cx.check("cdn.activate")?;
-        self.state().activate(activation)
+        self.state().activate(cx, activation)
     }
 
     async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()> {
@@ -203,6 +206,7 @@ impl CdnPublisher for FakeCdn {
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {
         cx.check("cdn.prune")?;
         let mut state = self.state();
+        state.epochs.admit("cdn.prune", cx)?;
         let deleted = state.prune(keep);
         state.calls.push(CdnCall::Pruned(deleted.clone()));
         Ok(deleted)

@@ -142,6 +142,27 @@ impl FakeCluster {
         self.state().find(namespace, service)?.environment(namespace, service)
     }
 
+    /// Refuses an older epoch, under the lock of `state`.
+    fn admit(&self, state: &mut State, operation: &'static str, cx: &Context, namespace: &Name) -> Result<()> {
+        if !self.capabilities.fences {
+            return Ok(());
+        }
+        state.epochs.entry(namespace.clone()).or_default().admit(operation, cx)
+    }
+
+    /// One change that no older epoch makes.
+    fn change(
+        &self,
+        operation: &'static str,
+        cx: &Context,
+        namespace: &Name,
+        change: impl FnOnce(&mut State, &Pods<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut state = self.state();
+        self.admit(&mut state, operation, cx, namespace)?;
+        change(&mut state, &self.pods())
+    }
+
     async fn read(&self, operation: &'static str, cx: &Context, workload: &Workload) -> Result<Reading> {
         cx.bounded(operation, manifest::read(workload, manifest::Values::named(&workload.secrets), b"fake")).await?
     }
@@ -230,6 +251,7 @@ impl ClusterTarget for FakeCluster {
         self.refuse_missing(&desired)?;
         let pods = self.pods();
         let mut state = self.state();
+        self.admit(&mut state, "cluster.apply", cx, &desired.namespace)?;
         let track = if request.placement == Placement::Replace { Track::Stable } else { Track::Candidate };
         let mut applied = AppliedWorkload::new(desired.namespace.clone(), track, desired.digest);
         let mut changed = false;
@@ -267,7 +289,8 @@ impl ClusterTarget for FakeCluster {
         if let Traffic::Candidate { percent: percent @ 101.. } = request.traffic {
             return Err(Error::invalid(OPERATION, format!("{percent} % of the requests, expected 0 to 100")));
         }
-        self.state().shift(&request.candidate, &request.traffic, &self.pods())?;
+        let TrafficRequest { candidate, traffic } = request;
+        self.change(OPERATION, cx, &candidate.namespace, |state, pods| state.shift(candidate, traffic, pods))?;
         if request.traffic == Traffic::Promote {
             let mut stable = request.candidate.clone();
             stable.track = Track::Stable;
@@ -292,7 +315,7 @@ impl ClusterTarget for FakeCluster {
     async fn restore(&self, cx: &Context, snapshot: &ClusterSnapshot) -> Result<()> {
         const OPERATION: &str = "cluster.restore";
         cx.check(OPERATION)?;
-        self.state().restore(snapshot, &self.pods())?;
+        self.change(OPERATION, cx, &snapshot.namespace, |state, pods| state.restore(snapshot, pods))?;
         let mut wanted = AppliedWorkload::new(snapshot.namespace.clone(), Track::Stable, Digest::of("restored"));
         wanted.revisions =
             snapshot.revisions.iter().filter_map(|(name, revision)| Some((name.clone(), (*revision)?))).collect();

@@ -13,6 +13,7 @@ use crate::{
     Context, Effect, Error, ErrorKind, Result,
     backend::{Backup, BackupLevel, DataCheck, Measurements, MigrationPlan, MigrationReport, Migrator},
     context::to_json,
+    fence::Epochs,
     migration::{Down, Entry, Files, LedgerRow, assess, refuse, sort, ways_down},
     vocabulary::{Digest, MigrationVersion, Name},
 };
@@ -33,7 +34,7 @@ pub enum MigratorCall {
     Restored(String),
 }
 
-/// A database in memory with migration files in memory, under the rules of the real ones.
+/// A database in memory with migration files in memory, under the rules of the real ones. It refuses older epochs.
 ///
 /// Of SQL it knows `CREATE TABLE`, `DROP TABLE`, `INSERT INTO t (columns) VALUES (numbers)`, `UPDATE t SET c = n` and
 /// `DELETE FROM t`, the last two with `WHERE c = n`; other statements of SQL do nothing, and what is none fails.
@@ -55,6 +56,8 @@ struct Database {
 struct State {
     files: BTreeMap<String, String>,
     database: Database,
+    /// Not in the database: a backup does not bring an older one back.
+    epochs: Epochs,
     backups: BTreeMap<String, (Backup, Database)>,
     answers: BTreeMap<String, i64>,
     failing: BTreeSet<MigrationVersion>,
@@ -192,6 +195,10 @@ impl Migrator for FakeMigrator {
         &self.name
     }
 
+    fn fences(&self) -> bool {
+        true
+    }
+
     async fn plan(&self, cx: &Context) -> Result<MigrationPlan> {
         cx.check("database.plan")?;
         let state = self.state();
@@ -206,6 +213,7 @@ impl Migrator for FakeMigrator {
         const OPERATION: &str = "database.migrate";
         cx.check(OPERATION)?;
         let mut state = self.state();
+        state.epochs.admit(OPERATION, cx)?;
         let (files, from) = (state.files(), state.head());
         let (pending, problems) = assess(&files, &state.database.ledger);
         refused(OPERATION, &problems)?;
@@ -221,6 +229,7 @@ impl Migrator for FakeMigrator {
         const OPERATION: &str = "database.revert";
         cx.check(OPERATION)?;
         let mut state = self.state();
+        state.epochs.admit(OPERATION, cx)?;
         let (files, from) = (state.files(), state.head());
         if target.0 != 0 && !state.database.ledger.iter().any(|row| row.version == target) {
             return Err(Error::invalid(OPERATION, format!("cannot go down to {target}: it is not applied")));
@@ -252,6 +261,7 @@ impl Migrator for FakeMigrator {
         const OPERATION: &str = "database.restore";
         cx.check(OPERATION)?;
         let mut state = self.state();
+        state.epochs.admit(OPERATION, cx)?;
         let Some((kept, database)) = state.backups.get(&backup.key).cloned() else {
             let message = format!("there is no backup `{}`", backup.location);
             return Err(Error::new(ErrorKind::NotFound, OPERATION, message));

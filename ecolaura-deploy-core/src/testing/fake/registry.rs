@@ -14,6 +14,7 @@ use super::image_builder::FakeImageBuilder;
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{BlobReader, Registry, RegistryCapabilities, TagChange},
+    fence::Epochs,
     vocabulary::{BuiltImage, Digest, Name, PinnedImage, Repository, Tag},
 };
 
@@ -49,12 +50,13 @@ struct Contents {
     /// Manifests, with what they are attached to and as what.
     manifests: BTreeMap<Digest, Option<(Digest, String)>>,
     tags: BTreeMap<Tag, Digest>,
+    epochs: Epochs,
 }
 
 impl FakeRegistry {
-    /// An empty registry with movable tags.
+    /// An empty registry with movable tags. It refuses older epochs.
     pub fn new(name: Name) -> Self {
-        Self { name, capabilities: RegistryCapabilities::new(), source: None, state: Mutex::default() }
+        Self { name, capabilities: RegistryCapabilities::new().fences(), source: None, state: Mutex::default() }
     }
 
     /// Refuses to move a tag once it is set.
@@ -184,10 +186,11 @@ impl State {
         self.calls.push(RegistryCall::Pushed(pinned.clone(), new));
     }
 
-    fn retag(&mut self, change: &TagChange, immutable: bool) -> Result<Option<Digest>> {
+    fn retag(&mut self, cx: &Context, change: &TagChange, immutable: bool) -> Result<Option<Digest>> {
         const OPERATION: &str = "registry.set_tag";
         let TagChange { repository, tag, to } = change;
         let contents = self.repositories.entry(repository.clone()).or_default();
+        contents.epochs.admit(OPERATION, cx)?;
         let had = contents.tags.get(tag).copied();
         if had == *to {
             return Ok(had);
@@ -249,7 +252,7 @@ impl Registry for FakeRegistry {
 
     async fn set_tag(&self, cx: &Context, change: &TagChange) -> Result<Option<Digest>> {
         cx.check("registry.set_tag")?;
-        self.state().retag(change, self.capabilities.immutable_tags)
+        self.state().retag(cx, change, self.capabilities.immutable_tags)
     }
 
     async fn manifest(&self, cx: &Context, image: &PinnedImage) -> Result<Vec<u8>> {

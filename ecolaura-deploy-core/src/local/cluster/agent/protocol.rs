@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::{
-    Effect, Error, ErrorKind,
+    Context, Effect, Error, ErrorKind,
     backend::{ClusterSnapshot, Placement, Track, Traffic},
     cluster::desired::{Current, Desired},
     local::image::ImageConfig,
-    vocabulary::{Digest, Name, ServiceName},
+    vocabulary::{Digest, EnvironmentName, Name, ServiceName},
 };
 
 /// Changes whenever a message does. An agent of another number is asked to stop, in order, and another one started.
-pub(in super::super) const PROTOCOL: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+pub(in super::super) const PROTOCOL: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
 
 /// The largest message.
 const LIMIT: u32 = 64 * 1024 * 1024;
@@ -37,6 +37,23 @@ pub(in super::super) struct Envelope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Idle(pub(in super::super) Option<Duration>);
 
+/// Who asks for a change: what of the context the fence needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in super::super) struct Caller {
+    environment: EnvironmentName,
+    epoch: u64,
+}
+
+impl Caller {
+    pub(in super::super) fn of(cx: &Context) -> Self {
+        Self { environment: cx.environment().clone(), epoch: cx.epoch() }
+    }
+
+    pub(in super::super) fn context(self) -> Context {
+        Context::new(self.environment).with_epoch(self.epoch)
+    }
+}
+
 /// A call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "snake_case")]
@@ -44,15 +61,15 @@ pub(in super::super) enum Request {
     /// What is compared with when planning.
     Running { namespace: Name },
     /// The images are unpacked already.
-    Apply { desired: Desired, images: BTreeMap<Digest, ImageConfig>, placement: Placement },
+    Apply { caller: Caller, desired: Desired, images: BTreeMap<Digest, ImageConfig>, placement: Placement },
     /// Waits for roll-outs.
     Wait { namespace: Name, revisions: BTreeMap<ServiceName, u64>, track: Track, remaining: Option<Duration> },
     /// Moves requests.
-    Shift { namespace: Name, candidates: BTreeMap<ServiceName, u64>, traffic: Traffic },
+    Shift { caller: Caller, namespace: Name, candidates: BTreeMap<ServiceName, u64>, traffic: Traffic },
     /// What runs.
     Status { namespace: Name },
     /// Goes back.
-    Restore { snapshot: ClusterSnapshot, remaining: Option<Duration> },
+    Restore { caller: Caller, snapshot: ClusterSnapshot, remaining: Option<Duration> },
     /// What was printed.
     Logs { namespace: Name, service: ServiceName, lines: usize },
     /// Ends every process.

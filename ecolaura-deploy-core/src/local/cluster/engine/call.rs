@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Engine, wait::Awaited};
+use super::{Engine, Order, wait::Awaited};
 use crate::{
     Error, ErrorKind, Result,
     backend::{AppliedWorkload, Placement, Track},
@@ -36,16 +36,25 @@ impl Engine {
         let until = |remaining: Option<std::time::Duration>| remaining.map(|remaining| Instant::now() + remaining);
         match request {
             Request::Running { namespace } => json(&self.running(&namespace)),
-            Request::Apply { desired, images, placement } => json(&self.apply(desired, images, placement).await?),
+            Request::Apply { caller, desired, images, placement } => {
+                let namespace = desired.namespace.clone();
+                let order = Order { operation: "cluster.apply", namespace: &namespace, cx: caller.context() };
+                json(&self.apply(&order, desired, images, placement).await?)
+            }
             Request::Wait { namespace, revisions, track, remaining } => {
                 let awaited = Awaited { namespace: &namespace, revisions: &revisions, track };
                 json(&self.wait(&awaited, until(remaining), &lines).await)
             }
-            Request::Shift { namespace, candidates, traffic } => {
-                json(&self.shift(&namespace, &candidates, &traffic, &lines).await?)
+            Request::Shift { caller, namespace, candidates, traffic } => {
+                let order = Order { operation: "cluster.shift", namespace: &namespace, cx: caller.context() };
+                json(&self.shift(&order, &candidates, &traffic, &lines).await?)
             }
             Request::Status { namespace } => json(&self.status(&namespace)),
-            Request::Restore { snapshot, remaining } => json(&self.restore(&snapshot, until(remaining), &lines).await?),
+            Request::Restore { caller, snapshot, remaining } => {
+                let order =
+                    Order { operation: "cluster.restore", namespace: &snapshot.namespace, cx: caller.context() };
+                json(&self.restore(&order, &snapshot, until(remaining), &lines).await?)
+            }
             Request::Logs { namespace, service, lines } => {
                 let logs = self.logs(&namespace, &service, lines);
                 let none = || {
@@ -72,12 +81,13 @@ impl Engine {
 
     async fn apply(
         &self,
+        order: &Order<'_>,
         desired: Desired,
         images: BTreeMap<Digest, ImageConfig>,
         placement: Placement,
     ) -> Result<AppliedWorkload> {
-        let namespace = desired.namespace.clone();
-        let turn = self.turn(&namespace);
+        let namespace = order.namespace;
+        let turn = self.turn(namespace);
         let _turn = turn.lock().await;
         let (track, replicas) = match placement {
             Placement::Replace => (Track::Stable, None),
@@ -88,7 +98,7 @@ impl Engine {
         let mut applied = AppliedWorkload::new(namespace.clone(), track, desired.digest);
         applied.services = desired.services.iter().map(|service| service.name.clone()).collect();
         applied.revisions = self
-            .commit(&namespace, |record| {
+            .fulfil(order, |record| {
                 record.awake = true;
                 let mut revisions = BTreeMap::new();
                 for wanted in desired.services {
@@ -105,7 +115,7 @@ impl Engine {
             })
             .await?;
         let world = self.world();
-        applied.addresses = world.state.namespaces.get(&namespace).map(Namespace::urls).unwrap_or_default();
+        applied.addresses = world.state.namespaces.get(namespace).map(Namespace::urls).unwrap_or_default();
         applied.addresses.retain(|name, _| endpoints.contains(name));
         Ok(applied)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Engine, SOON, wait::Awaited};
+use super::{Engine, Order, SOON, wait::Awaited};
 use crate::{
     Effect, Error, ErrorKind, Result,
     backend::{ClusterSnapshot, FailureCause, RolloutState, Track, Traffic},
@@ -17,29 +17,29 @@ type Revisions = BTreeMap<ServiceName, u64>;
 impl Engine {
     pub(super) async fn shift(
         &self,
-        namespace: &Name,
+        order: &Order<'_>,
         candidates: &Revisions,
         traffic: &Traffic,
         lines: &mpsc::Sender<String>,
     ) -> Result<()> {
-        let turn = self.turn(namespace);
+        let turn = self.turn(order.namespace);
         let _turn = turn.lock().await;
         match traffic {
             Traffic::Candidate { percent } if *percent > 100 => {
                 Err(Error::invalid("cluster.shift", format!("a share of {percent} %, at most 100")))
             }
-            Traffic::Candidate { percent } => self.share(namespace, candidates, *percent).await,
-            Traffic::Promote => self.promote(namespace, candidates, lines).await,
-            Traffic::Discard => self.discard(namespace, candidates).await,
+            Traffic::Candidate { percent } => self.share(order, candidates, *percent).await,
+            Traffic::Promote => self.promote(order, candidates, lines).await,
+            Traffic::Discard => self.discard(order, candidates).await,
         }
     }
 
-    async fn share(&self, namespace: &Name, candidates: &Revisions, percent: u8) -> Result<()> {
-        self.commit(namespace, |record| change_all(record, candidates, |candidate| candidate.percent = percent)).await
+    async fn share(&self, order: &Order<'_>, candidates: &Revisions, percent: u8) -> Result<()> {
+        self.fulfil(order, |record| change_all(record, candidates, |candidate| candidate.percent = percent)).await
     }
 
-    async fn discard(&self, namespace: &Name, candidates: &Revisions) -> Result<()> {
-        self.commit(namespace, |record| {
+    async fn discard(&self, order: &Order<'_>, candidates: &Revisions) -> Result<()> {
+        self.fulfil(order, |record| {
             let left = |(name, revision): &(&ServiceName, &u64)| {
                 record
                     .services
@@ -59,22 +59,25 @@ impl Engine {
             Ok(())
         })
         .await?;
-        self.until_ended(namespace, candidates, Some(Track::Candidate)).await;
+        self.until_ended(order.namespace, candidates, Some(Track::Candidate)).await;
         Ok(())
     }
 
     /// The candidates grow to full size while each keeps its share, then all take over in one step, and the former
     /// pods end.
-    async fn promote(&self, namespace: &Name, candidates: &Revisions, lines: &mpsc::Sender<String>) -> Result<()> {
-        if !self.is_stable(namespace, candidates) {
-            self.grow(namespace, candidates, true).await?;
+    async fn promote(&self, order: &Order<'_>, candidates: &Revisions, lines: &mpsc::Sender<String>) -> Result<()> {
+        let namespace = order.namespace;
+        if self.is_stable(namespace, candidates) {
+            self.fulfil(order, |_| Ok(())).await?;
+        } else {
+            self.grow(order, candidates, true).await?;
             let awaited = Awaited { namespace, revisions: candidates, track: Track::Candidate };
             if let RolloutState::Failed { cause, chain } = self.wait(&awaited, None, lines).await {
                 // The candidate goes on with what it has; the caller decides.
-                self.grow(namespace, candidates, false).await?;
+                self.grow(order, candidates, false).await?;
                 return Err(rollout_failed("cluster.shift", &cause.to_string(), &chain));
             }
-            self.commit(namespace, |record| {
+            self.fulfil(order, |record| {
                 for name in candidates.keys() {
                     if let Some(service) = record.services.get_mut(name) {
                         service.promote();
@@ -104,21 +107,21 @@ impl Engine {
         })
     }
 
-    async fn grow(&self, namespace: &Name, candidates: &Revisions, promoting: bool) -> Result<()> {
-        self.commit(namespace, |record| change_all(record, candidates, |candidate| candidate.promoting = promoting))
-            .await
+    async fn grow(&self, order: &Order<'_>, candidates: &Revisions, promoting: bool) -> Result<()> {
+        self.fulfil(order, |record| change_all(record, candidates, |candidate| candidate.promoting = promoting)).await
     }
 
     pub(super) async fn restore(
         &self,
+        order: &Order<'_>,
         snapshot: &ClusterSnapshot,
         deadline: Option<Instant>,
         lines: &mpsc::Sender<String>,
     ) -> Result<()> {
-        let namespace = &snapshot.namespace;
+        let namespace = order.namespace;
         let turn = self.turn(namespace);
         let _turn = turn.lock().await;
-        self.commit(namespace, |record| go_back(record, snapshot)).await?;
+        self.fulfil(order, |record| go_back(record, snapshot)).await?;
         let present =
             |(name, revision): (&ServiceName, &Option<u64>)| revision.map(|revision| (name.clone(), revision));
         let revisions: Revisions = snapshot.revisions.iter().filter_map(present).collect();

@@ -130,15 +130,24 @@ pub(super) fn write_pid(file: &Path, pid: u32) {
     }
 }
 
-/// Kills the process group of the process that `file` names, if that very process still runs.
-pub(in super::super) fn end_leftover(file: &Path) -> Option<u32> {
+/// The process that `file` names, if that very process still runs.
+pub(in super::super) fn still_runs(file: &Path) -> Option<u32> {
     let text = fs::read_to_string(file).ok()?;
     let (pid, noted) = text.split_once(' ')?;
     let pid: u32 = pid.parse().ok()?;
+    (began(pid)? == noted && !has_ended(pid)).then_some(pid)
+}
+
+/// Whether it only waits for its parent to take notice.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Kills the process group of the process that `file` names, if that very process still runs.
+pub(in super::super) fn end_leftover(file: &Path) -> Option<u32> {
+    let pid = still_runs(file)?;
     let process = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    if began(pid)? != noted {
-        return None;
-    }
     match getpgid(Some(process)) {
         Ok(group) if group != rustix::process::getpgrp() => _ = kill_process_group(group, Signal::KILL),
         _ => _ = kill_process(process, Signal::KILL),

@@ -20,7 +20,7 @@ use crate::{
     },
     local::{
         cluster::{
-            agent::protocol::{Idle, Request},
+            agent::protocol::{Caller, Idle, Request},
             link::{Host, Link},
             state::Folder,
         },
@@ -135,7 +135,7 @@ impl Bench {
             images.insert(digest, config.clone());
         }
         let desired = Desired::new(self.namespace.clone(), services);
-        self.call(Request::Apply { desired, images, placement }).await
+        self.call(Request::Apply { caller: Caller::of(&self.cx), desired, images, placement }).await
     }
 
     pub(super) async fn apply(&self, service: DesiredService) -> AppliedWorkload {
@@ -161,7 +161,7 @@ impl Bench {
 
     pub(super) async fn shift(&self, candidate: &AppliedWorkload, traffic: Traffic) -> Result<()> {
         let (namespace, candidates) = (candidate.namespace.clone(), candidate.revisions.clone());
-        self.call(Request::Shift { namespace, candidates, traffic }).await
+        self.call(Request::Shift { caller: Caller::of(&self.cx), namespace, candidates, traffic }).await
     }
 
     pub(super) async fn status(&self) -> ClusterStatus {
@@ -169,7 +169,8 @@ impl Bench {
     }
 
     pub(super) async fn restore(&self, snapshot: &ClusterSnapshot) -> Result<()> {
-        self.call(Request::Restore { snapshot: snapshot.clone(), remaining: self.cx.remaining() }).await
+        let (caller, snapshot, remaining) = (Caller::of(&self.cx), snapshot.clone(), self.cx.remaining());
+        self.call(Request::Restore { caller, snapshot, remaining }).await
     }
 
     /// Process ids of the pods of a track, sorted.

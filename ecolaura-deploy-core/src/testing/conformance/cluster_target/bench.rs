@@ -123,7 +123,7 @@ impl Bench {
         Ok(Workload::new(self.namespace.clone(), [path]).image(format!("conformance/{}", app.name), image.clone()))
     }
 
-    fn request(&self, app: &App, image: &PinnedImage, placement: Placement) -> Result<ApplyRequest> {
+    pub(super) fn request(&self, app: &App, image: &PinnedImage, placement: Placement) -> Result<ApplyRequest> {
         Ok(ApplyRequest::new(self.workload(app, image)?, placement))
     }
 

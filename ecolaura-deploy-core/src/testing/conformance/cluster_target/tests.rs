@@ -41,5 +41,8 @@ async fn the_fake_conforms() {
 async fn a_cluster_that_can_do_less_and_cannot_be_asked_conforms() {
     let mut less = ClusterCapabilities::all();
     (less.candidates, less.weighted_traffic) = (false, false);
-    suite(async || Fixture::new(Arc::new(fake(less)), images())).await;
+    for fences in [true, false] {
+        less.fences = fences;
+        suite(async || Fixture::new(Arc::new(fake(less)), images())).await;
+    }
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use crate::{
     Context, ErrorKind,
     backend::{FeatureFlags, FlagChange, FlagState},
-    testing::conformance::small::{expect_kind, expect_ok, test_context},
+    testing::conformance::{
+        fencing::{Deployers, left_out, refused},
+        small::{expect_kind, expect_ok, test_context},
+    },
 };
 
 const FLAG: &str = "new-checkout";
 
 /// Runs every case. `make` gives a fresh backend that holds the enabled flag `new-checkout` with the variants `on` and
-/// `off`, serving `off`.
+/// `off`, serving `off`. Says so where the case about older epochs is left out.
 pub async fn suite<F, Fut>(make: F)
 where
     F: Fn() -> Fut,
@@ -24,6 +27,7 @@ where
     refuses_when_somebody_else_switched(cx, make().await).await;
     refuses_unknown_variants(cx, make().await).await;
     lists_the_flags_there_are(cx, make().await).await;
+    refuses_older_epochs(cx, make().await).await;
 }
 
 fn state(enabled: bool, variant: &str) -> FlagState {
@@ -72,4 +76,26 @@ async fn lists_the_flags_there_are(cx: &Context, flags: Arc<dyn FeatureFlags>) {
     assert!(error.report().contains(FLAG), "{case}: {error:?}");
     let change = FlagChange::new("new-chekout", state(true, "off"), state(true, "on"));
     expect_kind(case, flags.set(cx, &change).await, ErrorKind::NotFound);
+}
+
+async fn refuses_older_epochs(cx: &Context, flags: Arc<dyn FeatureFlags>) {
+    let case = "flags: refuses older epochs";
+    if !flags.fences() {
+        return left_out("flags");
+    }
+    let Deployers { older, epoch, newer, outside, elsewhere } = Deployers::new(cx);
+    let (off, on) = (state(true, "off"), state(true, "on"));
+    let (up, down) = (FlagChange::new(FLAG, off.clone(), on.clone()), FlagChange::new(FLAG, on.clone(), off.clone()));
+    expect_ok(case, flags.set(&epoch, &up).await);
+    for change in [&up, &down] {
+        refused(flags.set(&older, change).await, &older, &epoch);
+    }
+    assert_eq!(expect_ok(case, flags.get(cx, FLAG).await), on, "{case}");
+
+    expect_ok(case, flags.set(&outside, &down).await);
+    refused(flags.set(&older, &up).await, &older, &epoch);
+    expect_ok(case, flags.set(&newer, &down).await);
+    refused(flags.set(&epoch, &up).await, &epoch, &newer);
+    assert_eq!(expect_ok(case, flags.get(cx, FLAG).await), off, "{case}");
+    expect_ok(case, flags.set(&elsewhere, &up).await);
 }

@@ -9,12 +9,15 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{AppliedWorkload, ClusterSnapshot, FailureCause, Pod, RolloutState, Track, Traffic},
     cluster::desired::{Current, CurrentService, DesiredService, Endpoint, PodFacts},
+    fence::Epochs,
     vocabulary::{Digest, Name, PinnedImage, ServiceName},
 };
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) services: BTreeMap<(Name, ServiceName), Service>,
+    /// By the namespace.
+    pub(super) epochs: BTreeMap<Name, Epochs>,
     pub(super) calls: Vec<ClusterCall>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -11,27 +11,40 @@ use super::fake_name;
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{FeatureFlags, FlagChange, FlagState},
+    fence::Epochs,
     vocabulary::Name,
 };
 
-/// Flags in memory.
+/// Flags in memory. They refuse older epochs.
 #[derive(Debug)]
 pub struct FakeFlags {
     name: Name,
-    flags: Mutex<BTreeMap<String, (Vec<String>, FlagState)>>,
+    state: Mutex<State>,
+}
+
+type Flags = BTreeMap<String, (Vec<String>, FlagState)>;
+
+#[derive(Debug, Default)]
+struct State {
+    flags: Flags,
+    epochs: Epochs,
 }
 
 impl FakeFlags {
     /// No flags.
     pub fn new() -> Self {
-        Self { name: fake_name(), flags: Mutex::default() }
+        Self { name: fake_name(), state: Mutex::default() }
     }
 
     /// The same with `flag`, which has `variants` and is in `state`.
     pub fn with(self, flag: impl Into<String>, variants: &[&str], state: FlagState) -> Self {
         let variants = variants.iter().map(|variant| (*variant).to_owned()).collect();
-        self.flags.lock().unwrap_or_else(PoisonError::into_inner).insert(flag.into(), (variants, state));
+        self.state().flags.insert(flag.into(), (variants, state));
         self
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,7 +54,7 @@ impl Default for FakeFlags {
     }
 }
 
-fn missing(operation: &'static str, flag: &str, known: &BTreeMap<String, (Vec<String>, FlagState)>) -> Error {
+fn missing(operation: &'static str, flag: &str, known: &Flags) -> Error {
     let known: Vec<_> = known.keys().map(String::as_str).collect();
     Error::new(ErrorKind::NotFound, operation, format!("no flag `{flag}`; there are: {}", known.join(", ")))
 }
@@ -52,17 +65,22 @@ impl FeatureFlags for FakeFlags {
         &self.name
     }
 
+    fn fences(&self) -> bool {
+        true
+    }
+
     async fn get(&self, cx: &Context, flag: &str) -> Result<FlagState> {
         cx.check("flags.get")?;
-        let flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
-        flags.get(flag).map(|(_, state)| state.clone()).ok_or_else(|| missing("flags.get", flag, &flags))
+        let flags = &self.state().flags;
+        flags.get(flag).map(|(_, state)| state.clone()).ok_or_else(|| missing("flags.get", flag, flags))
     }
 
     async fn set(&self, cx: &Context, change: &FlagChange) -> Result<()> {
         cx.check("flags.set")?;
-        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { flags, epochs } = &mut *self.state();
+        epochs.admit("flags.set", cx)?;
         let Some((variants, state)) = flags.get_mut(&change.flag) else {
-            return Err(missing("flags.set", &change.flag, &flags));
+            return Err(missing("flags.set", &change.flag, flags));
         };
         if *state == change.to {
             return Ok(());
