@@ -22,6 +22,7 @@ mod ship {
     pub mod options;
     pub mod pipeline;
     pub mod promotion;
+    pub mod recovery;
     pub mod release;
     pub mod rollback;
     pub mod session;
@@ -37,10 +38,17 @@ use ecolaura_deploy_core::{
     Context, Error, ErrorKind, Result,
     local::cluster::run_agent_if_asked,
     report::{Style, plain::render_plan},
-    run::RunResult,
+    run::{RunResult, stop_on_signals},
 };
-use ship::{down, options::Options, promotion, rollback, session::Session, site_server, summary};
-use tokio::signal::unix::{SignalKind, signal};
+use ship::{
+    down,
+    options::Options,
+    promotion,
+    recovery::{self, Settled},
+    rollback,
+    session::Session,
+    site_server, summary,
+};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -58,31 +66,12 @@ fn main() -> ExitCode {
     code
 }
 
-/// The first Ctrl-C cancels, and what was done is undone; the second stops at once.
+/// The first signal cancels, as `--on-cancel` says; the second stops at once.
 async fn until_stopped(options: Options) -> ExitCode {
     let cancel = CancellationToken::new();
-    let stopped = async {
-        interrupt().await;
-        cancel.cancel();
-        interrupt().await;
-    };
     tokio::select! {
         code = run(options, cancel.clone()) => code.unwrap_or_else(|error| refuse(&error)),
-        () = stopped => ExitCode::from(130),
-    }
-}
-
-async fn interrupt() {
-    let terminate = signal(SignalKind::terminate());
-    let terminate = async {
-        match terminate {
-            Ok(mut signal) => _ = signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
+        () = stop_on_signals(cancel) => ExitCode::from(130),
     }
 }
 
@@ -96,9 +85,22 @@ async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
         return plan(&session).await;
     }
     site_server::ensure(&session.platform.layout).await?;
-    let outcomes = if session.options.rollback { rollback::all(&session).await? } else { ship_all(&session).await? };
+    let Settled { mut outcomes, back } = recovery::all(&session).await?;
+    if session.options.resume && outcomes.is_empty() {
+        say(&["nothing to resume".to_owned()]);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let before = outcomes.len();
+    let new = !session.options.resume && !session.is_cancelled() && !outcomes.iter().any(recovery::blocks);
+    if new && session.options.rollback {
+        outcomes.extend(rollback::all(&session, &back).await?);
+    } else if new {
+        outcomes.extend(ship_all(&session).await?);
+    }
     say(&summary::lines(&session, &outcomes).await?);
-    Ok(ExitCode::from(outcomes.iter().map(|outcome| summary::code(&outcome.result)).max().unwrap_or_default()))
+    // What was left open is judged only where nothing new came after it.
+    let judged = outcomes.iter().skip(if new { before } else { 0 });
+    Ok(ExitCode::from(judged.map(|outcome| summary::code(&outcome.result)).max().unwrap_or_default()))
 }
 
 /// One environment after the other, until one does not get through.
@@ -118,6 +120,9 @@ async fn ship_all(session: &Session) -> Result<Vec<promotion::Outcome>> {
 /// Prints plans until one changes something: what comes after it depends on what it makes.
 async fn plan(session: &Session) -> Result<ExitCode> {
     let style = Style::detect(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    for environment in session.options.environments()? {
+        say(recovery::note(session, &session.context(&environment)).await?.as_slice());
+    }
     if session.options.rollback {
         let plans = rollback::plans(session).await?;
         say(&plans.iter().map(|plan| render_plan(plan.summary(), &style)).collect::<Vec<_>>());
@@ -137,7 +142,8 @@ async fn plan(session: &Session) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// 2 for what was asked for wrongly; 1 for what went wrong before a run could begin.
+/// 2 for what was asked for wrongly; 5 where another deployer is at work; 1 for what else went wrong before a run could
+/// begin.
 fn refuse(error: &Error) -> ExitCode {
     #[expect(clippy::print_stderr, reason = "a program tells its user")]
     {
@@ -149,6 +155,7 @@ fn refuse(error: &Error) -> ExitCode {
     }
     match error.kind() {
         ErrorKind::InvalidInput | ErrorKind::NotFound => ExitCode::from(2),
+        ErrorKind::Conflict if error.operation() == "lock.acquire" => ExitCode::from(5),
         _ => ExitCode::FAILURE,
     }
 }

@@ -8,7 +8,7 @@ use ecolaura_deploy_core::{
     backend::{Approval, ApprovalRequest, Approver},
     clock::Clock as _,
     local::approval::PromptApprover,
-    plan::{Action, Plan},
+    plan::{Action, PlanSummary},
     vocabulary::Name,
 };
 
@@ -26,17 +26,17 @@ impl AskFirst {
     }
 
     /// Asks about `plan`, showing what it changes.
-    pub async fn ask(&self, cx: &Context, subject: &str, plan: &Plan) -> Result<()> {
+    pub async fn ask(&self, cx: &Context, subject: &str, plan: &PlanSummary) -> Result<()> {
         let expires = ecolaura_deploy_core::clock::SystemClock.now() + std::time::Duration::from_hours(1);
-        let request = ApprovalRequest::new(cx.environment().clone(), subject, plan.digest(), expires, changes(plan));
+        let request = ApprovalRequest::new(cx.environment().clone(), subject, plan.digest, expires, changes(plan));
         let answer = self.prompt.request(cx, &request).await?;
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         Ok(())
     }
 }
 
-fn changes(plan: &Plan) -> Vec<String> {
-    let steps = plan.summary().steps.iter();
+fn changes(plan: &PlanSummary) -> Vec<String> {
+    let steps = plan.steps.iter();
     let changes = steps.flat_map(|step| &step.changes).filter(|change| change.action != Action::NoOp);
     changes.map(ToString::to_string).collect()
 }

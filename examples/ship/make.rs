@@ -16,9 +16,13 @@ use super::{
     release::{AssembleRelease, assemble, newest_migration},
 };
 
+/// The step that keeps the migrations of a release.
+pub const KEEP_MIGRATIONS: &str = "keep-migrations";
+
 impl Stage<'_> {
     /// Tests the sample, compiles it, makes images and a site of it, and puts a release together.
     pub fn make_release(&mut self, sequence: ReleaseSequence) -> Result<Incoming> {
+        self.pipeline.brings(sequence);
         let compiled = self.compile();
         let backend = self.image(BACKEND, &compiled)?;
         let notifications = self.image(NOTIFICATIONS, &compiled)?;
@@ -32,7 +36,7 @@ impl Stage<'_> {
         let (keep_site, keep_manifests, keep_migrations) = (keep("site"), keep("manifests"), keep("migrations"));
         let site = self.add("keep-site", keep_site, site);
         let manifest = self.add("keep-manifests", keep_manifests, constant(manifests.clone()));
-        let migrations = self.add("keep-migrations", keep_migrations, constant(migrations));
+        let migrations = self.add(KEEP_MIGRATIONS, keep_migrations, constant(migrations));
 
         let parts = derive((backend, notifications, manifest, site, migrations), move |parts| {
             assemble(parts, sequence, schema)

@@ -1,16 +1,23 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Parser};
-use ecolaura_deploy_core::{Error, ErrorKind, Result, vocabulary::EnvironmentName};
+use clap::{ArgGroup, Parser, ValueEnum};
+use ecolaura_deploy_core::{
+    Error, ErrorKind, Result,
+    lock::{LockPolicy, Wait},
+    run,
+    vocabulary::EnvironmentName,
+};
 
-/// Ships the sample platform to dev, and promotes the same release to staging and production.
+/// Ships the sample platform to dev, and promotes the same release to staging and production. What an earlier call left
+/// open is gone on with first, or taken back if it was of something else.
 ///
-/// Exit codes: 0 done, 1 rolled back, 2 bad input, 3 an operator is needed, 4 waiting for an approval or a window.
+/// Exit codes: 0 done, 1 rolled back or refused, 2 bad input, 3 an operator is needed, 4 waiting for an approval or a
+/// window, or stopped to be resumed, 5 another deployer has the environment, 130 stopped at once.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ship", version)]
-#[command(group(ArgGroup::new("job").args(["rollback", "down"])))]
+#[command(group(ArgGroup::new("job").args(["rollback", "down", "resume", "doctor"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// Everything is written below this folder [default: `ship` in the build folder]
@@ -33,6 +40,18 @@ pub struct Options {
     #[arg(long)]
     pub rollback: bool,
 
+    /// Only go on with what an earlier call left open; refuse if it was of something else
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Say what is open, damaged or left over; change nothing
+    #[arg(long)]
+    pub doctor: bool,
+
+    /// With --doctor: clean up what nobody uses
+    #[arg(long, requires = "doctor")]
+    pub fix: bool,
+
     /// Stop everything that runs
     #[arg(long)]
     pub down: bool,
@@ -45,6 +64,14 @@ pub struct Options {
     #[arg(long)]
     pub keep: bool,
 
+    /// Wait so long for another deployer of the environment [default: fail at once]
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u64>,
+
+    /// What the first Ctrl-C or SIGTERM does with a run; the second one stops at once
+    #[arg(long, value_name = "WHAT", default_value = "undo")]
+    pub on_cancel: OnCancel,
+
     /// Let this step fail at its end, after its effect
     #[arg(long, value_name = "STEP")]
     pub fail: Vec<String>,
@@ -56,6 +83,14 @@ pub struct Options {
     /// Abort this process when the step has ended
     #[arg(long, value_name = "STEP")]
     pub crash_after: Vec<String>,
+
+    /// Abort this process when the step has had its effect, before that is recorded
+    #[arg(long, value_name = "STEP")]
+    pub crash_within: Vec<String>,
+
+    /// How long a silent deployer keeps its lock, in milliseconds; for tests
+    #[arg(long, value_name = "MILLISECONDS", hide = true)]
+    pub term: Option<u64>,
 
     /// Let the new backend answer errors, for this run only
     #[arg(long)]
@@ -74,6 +109,15 @@ pub struct Options {
     pub quiet: bool,
 }
 
+/// What becomes of a run that is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnCancel {
+    /// Everything is undone
+    Undo,
+    /// What runs may end, and the next call goes on
+    Suspend,
+}
+
 /// The environments, in the order in which a release goes through them.
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "production"];
 
@@ -89,6 +133,21 @@ impl Options {
                 "ship.options",
                 format!("there is no environment `{one}`; there are:\n{}", ENVIRONMENTS.join("\n")),
             )),
+        }
+    }
+
+    /// How the environments are locked.
+    pub fn lock(&self) -> LockPolicy {
+        let wait = self.wait.map_or(Wait::Fail, |seconds| Wait::Queue(Duration::from_secs(seconds)));
+        let policy = LockPolicy::default().wait(wait);
+        self.term.map_or(policy, |term| policy.term(Duration::from_millis(term)))
+    }
+
+    /// What a cancel does.
+    pub fn on_cancel(&self) -> run::OnCancel {
+        match self.on_cancel {
+            OnCancel::Undo => run::OnCancel::Undo,
+            OnCancel::Suspend => run::OnCancel::Suspend,
         }
     }
 }

@@ -37,7 +37,8 @@ pub const NOTIFICATIONS: &str = "notifications";
 pub const FLAG: &str = "plant-notes";
 pub const ROLL_OUT: &str = "roll-out-backend";
 
-/// What a person is asked.
+/// The step that asks a person, and what it asks.
+pub const APPROVE: &str = "approve";
 pub const APPROVAL: &str = "release to production, after user acceptance tests on staging";
 
 /// Everything that a pipeline of one environment is made from.
@@ -50,7 +51,7 @@ pub struct Stage<'a> {
     site: String,
     /// Whether the new backend answers errors, for this run.
     misbehave: bool,
-    pipeline: Pipeline,
+    pub(super) pipeline: Pipeline,
 }
 
 /// What enters an environment: a release, and where its manifests are.
@@ -109,6 +110,7 @@ impl<'a> Stage<'a> {
 
     /// Takes over `release` from the environment `from`: the same digests, nothing is built.
     pub fn take_over(&mut self, release: Release, from: EnvironmentName, files: Files) -> Incoming {
+        self.pipeline.brings(release.sequence);
         let promote = PromoteRelease::new(Arc::clone(&self.platform.store), from);
         let release = self.add("promote", promote, constant(release));
         Incoming { release, manifests: files.manifests, tags: true }
@@ -170,7 +172,7 @@ impl<'a> Stage<'a> {
             return Ok(open);
         }
         let approve = Approve::new(Arc::clone(&self.target.approver), APPROVAL);
-        Ok(self.step("approve", approve, release.clone()).after(&open).add())
+        Ok(self.step(APPROVE, approve, release.clone()).after(&open).add())
     }
 
     /// Backup, migration, and the proof that nothing was lost.
@@ -247,6 +249,7 @@ impl<'a> Stage<'a> {
         schema: Option<MigrationVersion>,
         notes: Vec<String>,
     ) -> Result<()> {
+        self.pipeline.back_to(release.sequence);
         let release = self.add("previous", AssembleRelease::noting(notes), constant(release));
         let backend = self.bring_back(BACKEND, &release, files)?;
         let notifications = self.bring_back(NOTIFICATIONS, &release, files)?;

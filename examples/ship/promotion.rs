@@ -1,10 +1,12 @@
 //! From one environment to the next: each has a plan, a run and a record of its own, and hands on a release.
 
+use std::path::{Path, PathBuf};
+
 use ecolaura_deploy_core::{
     Context, Error, ErrorKind, Result,
     pipeline::Pipeline,
     plan::Plan,
-    run::RunResult,
+    run::{Finished, RunResult},
     store::StoredReleases,
     vocabulary::{EnvironmentName, Release, ReleaseSequence},
 };
@@ -16,13 +18,14 @@ use super::{
     options::ENVIRONMENTS,
     pipeline::{Stage, namespace, strategy},
     release::{Files, next_sequence},
-    session::Session,
+    session::{Session, remark},
 };
 
 /// What became of one environment.
 #[derive(Debug)]
 pub struct Outcome {
     pub environment: EnvironmentName,
+    pub run: String,
     pub result: RunResult,
     /// The traffic during the run; none where nothing was to be done.
     pub traffic: Option<Totals>,
@@ -52,8 +55,22 @@ impl Source {
         Ok(Self::Promoted { release: Box::new(release), from, files })
     }
 
+    /// What an open run brings to `environment`. If it cannot be put together any more, it is enough to take it back.
+    pub async fn of_open(
+        platform: &Platform,
+        environment: &EnvironmentName,
+        sequence: ReleaseSequence,
+    ) -> Result<Self> {
+        let Some(from) = before(environment)? else { return Ok(Self::Sample { sequence }) };
+        let releases = StoredReleases::new(platform.store.as_ref(), &from).all().await?;
+        let found = releases.into_iter().rev().find(|(_, release)| release.sequence == sequence);
+        let release = found.map_or_else(|| Release::new(sequence, "unknown"), |(_, release)| release);
+        let files = Files::of(platform, &release).await.unwrap_or_default();
+        Ok(Self::Promoted { release: Box::new(release), from, files })
+    }
+
     /// The folder of the migrations that go with it.
-    pub fn migrations(&self, platform: &Platform) -> std::path::PathBuf {
+    pub fn migrations(&self, platform: &Platform) -> PathBuf {
         match self {
             Self::Sample { .. } => platform.layout.app("migrations"),
             Self::Promoted { files, .. } => files.migrations.clone(),
@@ -106,8 +123,39 @@ pub fn steps(session: &Session) -> Result<Vec<String>> {
 /// Ships to the environment of `cx`.
 pub async fn ship(session: &Session, cx: &Context) -> Result<Outcome> {
     make_secrets(&session.platform.layout, cx.environment())?;
-    let (target, pipeline) = prepare(session, cx).await?;
-    run(session, cx, &target, pipeline).await
+    let mut tries = 1..TRIES;
+    loop {
+        let (target, pipeline) = prepare(session, cx).await?;
+        match run(session, cx, &target, pipeline).await {
+            Err(error) if is_overtaken(&error) && tries.next().is_some() => {
+                remark(&format!("{}: {}", cx.environment(), error.message()));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// How often a plan is made when other deployers are quicker.
+const TRIES: usize = 5;
+
+/// Whether another deployer changed something since the plan was made. What is shipped here comes after it then, as a
+/// release of its own.
+fn is_overtaken(error: &Error) -> bool {
+    let older = error.kind() == ErrorKind::Conflict && error.operation() == "release.order";
+    older || error.kind() == ErrorKind::StalePlan
+}
+
+/// The pipeline of a run to the environment of `cx` that was left open, and brings `sequence`; with the migrations that
+/// were kept for it, if they were.
+pub async fn once_more(
+    session: &Session,
+    cx: &Context,
+    sequence: ReleaseSequence,
+    migrations: Option<PathBuf>,
+) -> Result<(Target, Pipeline)> {
+    let source = Source::of_open(&session.platform, cx.environment(), sequence).await?;
+    let migrations = migrations.unwrap_or_else(|| source.migrations(&session.platform));
+    assembled(session, cx, source, &migrations).await
 }
 
 /// What would be done in the environment of `cx`. Touches nothing.
@@ -117,9 +165,14 @@ pub async fn plan(session: &Session, cx: &Context) -> Result<Plan> {
 }
 
 async fn prepare(session: &Session, cx: &Context) -> Result<(Target, Pipeline)> {
+    let source = Source::of(&session.platform, cx.environment()).await?;
+    let migrations = source.migrations(&session.platform);
+    assembled(session, cx, source, &migrations).await
+}
+
+async fn assembled(session: &Session, cx: &Context, source: Source, migrations: &Path) -> Result<(Target, Pipeline)> {
     let environment = cx.environment();
-    let source = Source::of(&session.platform, environment).await?;
-    let target = session.target(environment, &source.migrations(&session.platform))?.with_secrets(cx).await;
+    let target = session.target(environment, migrations)?.with_secrets(cx).await;
     let values = session.run_values(environment);
     let pipeline = pipeline(&session.platform, &target, &session.faults, source, values)?;
     Ok((target, pipeline))
@@ -131,7 +184,7 @@ pub async fn run(session: &Session, cx: &Context, target: &Target, pipeline: Pip
     let plan = session.runner([]).plan(cx, pipeline).await?;
     let mut load = None;
     if !plan.summary().is_noop() {
-        session.ask(cx, target, &plan).await?;
+        session.ask(cx, target, plan.summary()).await?;
         load = Some(Load::start(cx, platform, &namespace(environment)?).await?);
     }
     let finished = session.runner(load.as_ref().map(Load::watch)).run(cx, plan).await;
@@ -139,5 +192,6 @@ pub async fn run(session: &Session, cx: &Context, target: &Target, pipeline: Pip
         Some(load) => Some(load.settle().await),
         None => None,
     };
-    Ok(Outcome { environment: environment.clone(), result: finished?.result, traffic })
+    let Finished { run, result, .. } = finished?;
+    Ok(Outcome { environment: environment.clone(), run, result, traffic })
 }

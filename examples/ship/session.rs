@@ -5,7 +5,7 @@ use std::{fs::File, path::Path, sync::Arc};
 use ecolaura_deploy_core::{
     Context, Error, Result,
     event::{EventSink, FanOut, RecordingSink},
-    plan::Plan,
+    plan::PlanSummary,
     report::{RunReport, html, json::JsonLines, terminal::TerminalReporter},
     run::Runner,
     vocabulary::EnvironmentName,
@@ -45,9 +45,17 @@ impl Session {
             sinks.push(Arc::new(JsonLines::new(file)));
         }
         let mut session = Self { options, platform, faults: Faults::default(), recorded, sinks, cancel };
-        let steps = if session.options.rollback { rollback::steps(&session)? } else { promotion::steps(&session)? };
-        session.faults = Faults::new(&session.options, &steps)?;
+        session.faults = Faults::new(&session.options, &session.steps()?)?;
         Ok(session)
+    }
+
+    /// The steps that may run, as `env/step`.
+    fn steps(&self) -> Result<Vec<String>> {
+        match (self.options.rollback, self.options.resume) {
+            (true, _) => rollback::steps(self),
+            (_, true) => Ok([promotion::steps(self)?, rollback::steps(self)?].concat()),
+            _ => promotion::steps(self),
+        }
     }
 
     /// The context for `environment`, which ends when the program is asked to.
@@ -58,7 +66,16 @@ impl Session {
     /// A runner whose events go everywhere, to `more`, and to the faults that were asked for.
     pub fn runner(&self, more: impl IntoIterator<Item = Arc<dyn EventSink>>) -> Runner {
         let sinks = self.sinks.iter().cloned().chain(more).chain([self.faults.hook()]);
-        Runner::new(Arc::clone(&self.platform.store)).events(Arc::new(FanOut::new(sinks)))
+        Runner::new(Arc::clone(&self.platform.store))
+            .events(Arc::new(FanOut::new(sinks)))
+            .lock(self.options.lock())
+            .on_cancel(self.options.on_cancel())
+            .on_wait(remark)
+    }
+
+    /// Whether the program was asked to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 
     /// What `environment` has of its own.
@@ -73,7 +90,7 @@ impl Session {
     }
 
     /// Asks for the approval that the plan needs, if a person sits at the terminal.
-    pub async fn ask(&self, cx: &Context, target: &Target, plan: &Plan) -> Result<()> {
+    pub async fn ask(&self, cx: &Context, target: &Target, plan: &PlanSummary) -> Result<()> {
         match &target.ask_first {
             Some(approver) if cx.environment().as_str() == "production" => {
                 approver.ask(cx, super::pipeline::APPROVAL, plan).await
@@ -93,4 +110,10 @@ impl Session {
     pub fn runs(&self) -> Vec<RunReport> {
         RunReport::all_from_events(&self.recorded.events())
     }
+}
+
+/// Says something beside what the run itself says.
+#[expect(clippy::print_stderr, reason = "a program tells its user")]
+pub fn remark(message: &str) {
+    eprintln!("ship: {message}");
 }

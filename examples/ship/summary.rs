@@ -15,7 +15,7 @@ use super::{
     site_server,
 };
 
-/// 0 done, 1 rolled back in whole or in part, 3 an operator is needed, 4 waiting.
+/// 0 done, 1 rolled back in whole or in part, 3 an operator is needed, 4 waiting or stopped.
 pub fn code(result: &RunResult) -> u8 {
     match result {
         RunResult::Succeeded => 0,
@@ -30,7 +30,7 @@ pub async fn lines(session: &Session, outcomes: &[Outcome]) -> Result<Vec<String
     let runs = session.runs();
     let mut lines = vec![String::new()];
     for outcome in outcomes {
-        let Some(run) = run_of(&runs, &outcome.environment) else { continue };
+        let Some(run) = run_of(&runs, outcome) else { continue };
         lines.push(format!("{:12}{}", outcome.environment.as_str(), run.closing().headline));
         lines.extend(outcome.traffic.map(|totals| format!("{:12}{totals}", "")));
     }
@@ -42,14 +42,14 @@ pub async fn lines(session: &Session, outcomes: &[Outcome]) -> Result<Vec<String
     }
     lines.push(format!("{:12}{}", "report", session.report()?.display()));
     let failed = outcomes.iter().find(|outcome| outcome.result != RunResult::Succeeded);
-    if let Some(run) = failed.and_then(|outcome| run_of(&runs, &outcome.environment)) {
+    if let Some(run) = failed.and_then(|outcome| run_of(&runs, outcome)) {
         lines.extend(ending(&run.environment, &run.closing()));
     }
     Ok(lines)
 }
 
-fn run_of<'a>(runs: &'a [RunReport], environment: &EnvironmentName) -> Option<&'a RunReport> {
-    runs.iter().find(|run| run.environment == *environment)
+fn run_of<'a>(runs: &'a [RunReport], outcome: &Outcome) -> Option<&'a RunReport> {
+    runs.iter().find(|run| run.run == outcome.run)
 }
 
 /// What happened, why, what to do: the last lines after a failure.

@@ -14,7 +14,7 @@ use crate::{
     Context, Effect, Error, ErrorKind, Result,
     plan::{Action, Change, World},
     step::{Applied, EffectClass, NoUndo, Planned, Step, StepPlan},
-    vocabulary::Digest,
+    vocabulary::{Digest, Fingerprint},
 };
 
 /// Held by whoever copies into the folder.
@@ -147,7 +147,8 @@ impl Step for KeepFolder {
             // Not known yet: what reads it looks for the folder.
             StepPlan::changing(self.change(Action::Create, digest.short()))
         };
-        Ok(plan.precondition(format!("files of {}", self.name), digest))
+        let fingerprint = Fingerprint::new().digest_part(&self.name, digest);
+        Ok(plan.precondition(format!("files of {}", self.name), digest).fingerprint(fingerprint))
     }
 
     async fn apply(&self, _cx: &Context, folder: PathBuf) -> Result<Applied<Digest, NoUndo>> {

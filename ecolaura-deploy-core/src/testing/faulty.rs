@@ -37,6 +37,8 @@ pub enum Fault {
     Panic,
     /// It does all it does and then panics.
     PanicAfter,
+    /// It does all it does and then the process aborts: nobody is left to record the outcome.
+    AbortAfter,
 }
 
 /// A step with a fault; without one, the step itself.
@@ -152,6 +154,10 @@ impl<S: Step> Step for Faulty<S> {
             Some(Fault::PanicAfter) => {
                 self.effect(cx, input).await?;
                 panics("the step panicked at its end")
+            }
+            Some(Fault::AbortAfter) => {
+                self.effect(cx, input).await?;
+                std::process::abort()
             }
             _ => self.effect(cx, input).await.map(|(_, applied)| applied),
         }
