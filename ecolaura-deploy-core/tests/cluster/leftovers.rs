@@ -88,6 +88,15 @@ fn guardian(pid: u32) -> u32 {
     stat.rsplit_once(')').unwrap().1.split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
+/// Processes that nothing else ends if the test fails.
+struct Unguarded(Vec<u32>);
+
+impl Drop for Unguarded {
+    fn drop(&mut self) {
+        self.0.iter().filter(|pid| runs(**pid)).for_each(|pid| kill(*pid));
+    }
+}
+
 pub(crate) fn orphans() {
     let bench = Bench::new();
     let cluster = bench.cluster();
@@ -95,6 +104,7 @@ pub(crate) fn orphans() {
         let image = bench.images.image("serve v1").await.unwrap();
         roll(&cluster, bench.dir.path(), "backend", &image).await.unwrap();
         let pods = pids(&cluster).await;
+        let _unguarded = Unguarded(pods.clone());
         pods.iter().for_each(|pid| kill(guardian(*pid)));
         assert_eq!(found(&cluster).await, [], "an agent runs them");
         kill(cluster.agent_pid().unwrap());
