@@ -10,7 +10,7 @@
 //! | `terminal` | a reporter with one steady line per running step |
 //! | `html` | the self-contained HTML report of a run |
 //! | `mock` | `mockall` mocks of every trait |
-//! | `test-util` | conformance suites, in-memory fakes, fault wrappers |
+//! | `test-util` | conformance suites, in-memory fakes, fault wrappers, the simulation and its invariants |
 //!
 //! Nothing is on by default; all are additive.
 
