@@ -12,6 +12,7 @@ mod ship {
     pub mod backends;
     pub mod checkout;
     pub mod checks;
+    pub mod doctor;
     pub mod down;
     pub mod faults;
     pub mod flags;
@@ -41,7 +42,7 @@ use ecolaura_deploy_core::{
     run::{RunResult, stop_on_signals},
 };
 use ship::{
-    down,
+    doctor, down,
     options::Options,
     promotion,
     recovery::{self, Settled},
@@ -80,6 +81,11 @@ async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
     if session.options.down {
         say(&down::stop(&Context::new("dev".parse()?), &session.platform).await?);
         return Ok(ExitCode::SUCCESS);
+    }
+    if session.options.doctor {
+        let (lines, code) = doctor::all(&session).await?;
+        say(&lines);
+        return Ok(ExitCode::from(code));
     }
     if session.options.plan {
         return plan(&session).await;

@@ -12,7 +12,7 @@ use std::{
 use ecolaura_deploy_core::{
     Context, Error, Result, SecretRef,
     backend::{
-        Approver, CdnPublisher, ClusterTarget, ImageBuilder, ImageScanner, MetricSource, Migrator, Registry,
+        Approver, CdnPublisher, ClusterTarget, ImageBuilder, ImageScanner, Inspect, MetricSource, Migrator, Registry,
         SecretStore,
     },
     local::{
@@ -53,27 +53,34 @@ pub struct Platform {
     pub metrics: Arc<dyn MetricSource>,
     pub store: Arc<dyn RunStore>,
     pub kept: KeptFolders,
+    /// Where something may be left over.
+    pub inspect: Vec<Arc<dyn Inspect>>,
 }
 
 impl Platform {
     /// Opens everything below the folder of `layout`. Makes the empty folders of the records and the cluster there, and
     /// changes nothing else.
     pub fn open(layout: &Layout, options: &Options) -> Result<Self> {
-        let registry: Arc<dyn Registry> = Arc::new(LayoutRegistry::new(layout.at("registry"), "registry".parse()?));
+        let images = Arc::new(LayoutRegistry::new(layout.at("registry"), "registry".parse()?));
+        let registry: Arc<dyn Registry> = images.clone();
         let processes = ProcessCluster::with_agent(layout.at("cluster"), Arc::clone(&registry), "cluster".parse()?)?
             .idle((!options.keep).then_some(IDLE));
         let processes = ENVIRONMENTS.iter().try_fold(processes, |processes, environment| -> Result<_> {
             Ok(processes.secrets(Arc::new(secrets(layout, &environment.parse()?)?)))
         })?;
         let cluster: Arc<dyn ClusterTarget> = Arc::new(processes.clone());
+        let builder = Arc::new(LayoutBuilder::new(layout.at("images"), "images".parse()?));
+        let store = Arc::new(ObjectRunStore::local(layout.at("records"))?);
+        let kept = KeptFolders::new(layout.at("kept"));
         let advisories = ScanPolicy::new(layout.app("advisories"));
         Ok(Self {
             layout: layout.clone(),
-            builder: Arc::new(LayoutBuilder::new(layout.at("images"), "images".parse()?)),
+            inspect: vec![store.clone(), builder.clone(), images, Arc::new(processes.clone()), Arc::new(kept.clone())],
+            builder,
             scanner: Arc::new(ContentScanner::new(Arc::clone(&registry), advisories)),
             metrics: Arc::new(ServiceMetrics::new("metrics".parse()?, Arc::clone(&cluster))),
-            store: Arc::new(ObjectRunStore::local(layout.at("records"))?),
-            kept: KeptFolders::new(layout.at("kept")),
+            store,
+            kept,
             registry,
             processes,
             cluster,
@@ -94,6 +101,8 @@ pub struct Target {
     pub approver: Arc<dyn Approver>,
     /// The same approver, if it is a person at the terminal, who is asked before the run begins.
     pub ask_first: Option<Arc<AskFirst>>,
+    /// Where something may be left over.
+    pub inspect: Vec<Arc<dyn Inspect>>,
 }
 
 /// The secret that the backend's administrators know.
@@ -106,10 +115,12 @@ impl Target {
         let name = |thing: &str| format!("{environment}-{thing}").parse();
         let (approver, ask_first) = approver(layout, options)?;
         let migrator = SqliteMigrator::new(of("ecolaura.db"), migrations, name("database")?).backups(of("backups"));
+        let (migrator, cdn) = (Arc::new(migrator), Arc::new(DirectoryCdn::new(of("site"), name("site")?)));
         Ok(Self {
             environment: environment.clone(),
-            migrator: Arc::new(migrator),
-            cdn: Arc::new(DirectoryCdn::new(of("site"), name("site")?)),
+            inspect: vec![migrator.clone(), cdn.clone()],
+            migrator,
+            cdn,
             flags: SampleFlags::new(name("flags")?, of("flags.json"), layout.app("flags.json")),
             secrets: Arc::new(secrets(layout, environment)?),
             token: None,

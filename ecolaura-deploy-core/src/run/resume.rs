@@ -62,6 +62,10 @@ impl Shared {
     /// Where it begins, and whether what needs it has to be done again too.
     async fn start_of(&self, index: usize, node: &Node, history: &History, above: bool) -> Result<(Start, bool)> {
         if self.plan.summary.steps[index].skipped {
+            // What is behind it is looked at with what it gives.
+            if let Some(output) = &self.plan.steps[index].output {
+                self.outputs.set(index, Arc::clone(&output.value));
+            }
             return Ok((Start::Fresh, false));
         }
         Ok(match next(history.past(&node.name), node.step.effect_class()) {

@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_goes_on_sees_that_the_folder_is_another_by_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let step = KeepFolder::new(KeptFolders::new(dir.path().join("kept")), "manifests");
+        let folder = dir.path().join("manifests");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut seen = Vec::new();
+        for content in ["a", "b"] {
+            std::fs::write(folder.join("a.yaml"), content).unwrap();
+            let plan = step.plan(&Context::new("dev".parse().unwrap()), Planned::Known(folder.clone())).await.unwrap();
+            seen.push(plan.fingerprint.unwrap().digest());
+        }
+        assert_ne!(seen[0], seen[1]);
+    }
+
+    #[tokio::test]
     async fn links_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/hostname", dir.path().join("link")).unwrap();

@@ -161,3 +161,6 @@ impl Step for RecordRelease {
         Some(Arc::new(Forget(Arc::clone(&self.store))))
     }
 }
+
+#[cfg(test)]
+mod tests;

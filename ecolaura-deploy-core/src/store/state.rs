@@ -310,3 +310,6 @@ pub(crate) async fn prune_states(store: &dyn RunStore, environment: &Environment
         let _ = store.remove(&key(environment, old)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

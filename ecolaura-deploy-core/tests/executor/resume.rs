@@ -229,6 +229,25 @@ async fn what_is_not_in_place_any_more_is_done_again_with_all_that_rests_on_it()
     assert_eq!(kept, 0, "everything rests on the build");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_rests_on_a_step_that_was_passed_over_is_kept() {
+    let ledger = Ledger::default();
+    let store = ticking(&ledger);
+    let (runner, _) = process(&store, 1);
+    let mut build = pipeline();
+    build.add("build", Act::new("build", &ledger), Vec::<Handle<String>>::new());
+    let plan = runner.plan(&cx(), build).await.unwrap();
+    assert!(runner.run(&cx(), plan).await.unwrap().succeeded());
+
+    assert!(first(&store, &ledger, None, 50).await.is_none());
+    assert!(ledger.done().contains("push-a"));
+    let (runner, sink) = process(&store, 2);
+    assert!(runner.resume(&cx(), diamond(&ledger, None)).await.unwrap().unwrap().succeeded());
+    let events = sink.events();
+    let kept = events.iter().filter(|event| is_kept(&event.kind)).filter_map(|event| event.step.as_deref());
+    assert!(kept.collect::<Vec<_>>().contains(&"push-a"), "{}", recording::lines(&events));
+}
+
 fn is_kept(kind: &EventKind) -> bool {
     matches!(kind, EventKind::StepFinished { outcome: StepOutcome::Kept, .. })
 }
