@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test")]
 #![expect(unreachable_pub, reason = "in a test, `pub` says what a module offers to the others")]
 
+mod kill;
 mod user;
 
 use std::collections::BTreeSet;

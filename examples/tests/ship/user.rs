@@ -5,9 +5,11 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// One call of `ship`.
@@ -45,6 +47,13 @@ impl Run {
         lines[lines.len().saturating_sub(number)..].join("\n")
     }
 
+    /// Where it aborted as asked: `before` or `after`, and the step.
+    pub fn aborted(&self) -> Option<(String, String)> {
+        let line = self.output.lines().find_map(|line| line.split_once("ship: aborting "))?.1;
+        let (place, step) = line.split_once(' ')?;
+        Some((place.to_owned(), step.split_once('/')?.1.split(',').next()?.to_owned()))
+    }
+
     /// `216 requests, 196 to stable, 20 to candidate; 10 failed: 0 from stable, 10 from candidate, 0 after the abort`.
     pub fn totals(&self, environment: &str) -> Totals {
         let lines: Vec<&str> = self.output.lines().collect();
@@ -79,11 +88,65 @@ impl Run {
     }
 }
 
+/// A call that goes on.
+pub struct Started {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Started {
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// Until it says `text`, or ends.
+    pub fn wait_for(&mut self, text: &str) {
+        let began = Instant::now();
+        while !self.output().contains(text) && self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_mins(3), "no `{text}` in:\n{}", self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it by `kill -9` after this time, unless it ended before. Whether it was killed.
+    pub fn kill_after(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2).min(until.saturating_duration_since(Instant::now())));
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap().code().is_none()
+    }
+
+    pub fn wait(mut self) -> Run {
+        let code = self.child.wait().unwrap().code();
+        Run { output: self.output(), code }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // After a failed test it may still be there.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            _ = self.child.kill();
+            _ = self.child.wait();
+        }
+    }
+}
+
 /// A user and their folder. Everything ends with it, also after a failed test.
 pub struct User {
     dir: PathBuf,
     program: PathBuf,
     ended: std::cell::Cell<bool>,
+    started: std::cell::Cell<u32>,
 }
 
 impl User {
@@ -93,13 +156,27 @@ impl User {
         let tests = std::env::current_exe().unwrap();
         let program = tests.ancestors().nth(2).unwrap().join("examples/ship");
         assert!(program.is_file(), "run `cargo build --example ship` first: no {}", program.display());
-        Self { dir, program, ended: std::cell::Cell::new(false) }
+        Self { dir, program, ended: std::cell::Cell::default(), started: std::cell::Cell::default() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--dir").arg(self.dir.join("ship")).args(arguments).stdin(Stdio::null()).env("NO_COLOR", "1");
+        command
+    }
+
+    /// A call that is not waited for.
+    pub fn start(&self, arguments: &[&str]) -> Started {
+        let number = self.started.get();
+        self.started.set(number + 1);
+        let log = self.dir.join(format!("call-{number}.log"));
+        let file = std::fs::File::create(&log).unwrap();
+        let errors = file.try_clone().unwrap();
+        Started { child: self.command(arguments).stdout(file).stderr(errors).spawn().unwrap(), log }
     }
 
     pub fn ship(&self, arguments: &[&str]) -> Run {
-        let mut command = Command::new(&self.program);
-        command.arg("--dir").arg(self.dir.join("ship")).args(arguments).stdin(Stdio::null());
-        let output = command.env("NO_COLOR", "1").output().unwrap();
+        let output = self.command(arguments).output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         Run { output: text, code: output.status.code() }
     }
@@ -142,16 +219,26 @@ impl User {
             .collect()
     }
 
-    fn newest_release(&self, environment: &str) -> Value {
+    fn release_records(&self, environment: &str) -> Vec<Value> {
         let folder = self.dir.join(format!("ship/records/environments/{environment}/releases"));
         let mut records: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         records.sort();
-        serde_json::from_slice(&std::fs::read(records.last().unwrap()).unwrap()).unwrap()
+        records.iter().map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
+    }
+
+    /// The numbers of the releases that were live, oldest first.
+    pub fn releases(&self, environment: &str) -> Vec<u64> {
+        let records = self.release_records(environment);
+        records.iter().map(|record| record["release"]["sequence"].as_u64().unwrap()).collect()
+    }
+
+    pub fn newest_release(&self, environment: &str) -> Value {
+        self.release_records(environment).pop().unwrap()
     }
 
     /// The digest of the backend's image that `environment` has.
     pub fn image(&self, environment: &str) -> String {
-        self.newest_release(environment)["images"]["backend"]["digest"].as_str().unwrap().to_owned()
+        self.newest_release(environment)["release"]["images"]["backend"]["digest"].as_str().unwrap().to_owned()
     }
 
     pub fn token(&self, environment: &str) -> String {
@@ -159,7 +246,7 @@ impl User {
     }
 
     /// Where a service answers, from the site's own configuration.
-    fn address(&self, environment: &str, key: &str) -> String {
+    pub fn address(&self, environment: &str, key: &str) -> String {
         let config = get(&self.site_address(environment), "/config.json");
         let config: Value = serde_json::from_str(&config).unwrap_or_else(|error| panic!("{error}: {config}"));
         config[key].as_str().unwrap().trim_start_matches("http://").to_owned()
@@ -185,6 +272,12 @@ impl User {
         value["version"].as_str().unwrap().to_owned()
     }
 
+    /// Whether the flag is on, as the backend tells it.
+    pub fn flag(&self, environment: &str, flag: &str) -> bool {
+        let answer = get(&self.address(environment, "api"), "/api/flags");
+        serde_json::from_str::<Value>(&answer).unwrap()[flag] == true
+    }
+
     /// The version of the database's schema, as the backend sees it.
     pub fn schema(&self, environment: &str) -> i64 {
         let answer = get(&self.address(environment, "api"), "/readyz");
@@ -196,7 +289,7 @@ impl User {
         self.all_processes(|line| line.contains("ecolaura-backend") || line.contains("ecolaura-notifications"))
     }
 
-    fn all_processes(&self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+    pub fn all_processes(&self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
         let dir = self.dir.display().to_string();
         let mut found: Vec<u32> = std::fs::read_dir("/proc")
             .unwrap()
@@ -252,9 +345,16 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = try_get(address, path).unwrap_or_else(|error| panic!("{address}: {error}"));
     answer.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned()).unwrap_or_default()
+}
+
+/// The whole answer, its head included.
+pub fn try_get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
