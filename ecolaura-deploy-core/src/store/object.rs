@@ -1,6 +1,7 @@
 //! A run store over `object_store`: local files with fsync, memory, and whatever else a caller brings.
 
 mod staged;
+mod walk;
 
 use std::{
     io,
@@ -36,7 +37,7 @@ impl ObjectRunStore {
         std::fs::create_dir_all(dir).map_err(|error| Error::io("store.open", dir, error))?;
         let files = LocalFileSystem::new_with_prefix(dir)
             .map_err(|error| Error::internal("store.open", dir.display().to_string()).with_source(error))?;
-        let dir = Some(dir.to_owned());
+        let dir = Some(dir.canonicalize().map_err(|error| Error::io("store.open", dir, error))?);
         // Without the clean-up every pruned epoch would leave an empty folder, and every listing would walk it.
         let files = files.with_fsync(true).with_automatic_cleanup(true);
         Ok(Self { store: Arc::new(files), place, dir, grace: leftovers::GRACE })
@@ -94,6 +95,16 @@ impl ObjectRunStore {
     }
 }
 
+/// Lists files on a thread that may wait.
+async fn in_files<F>(dir: &Path, prefix: &str, list: F) -> Result<Vec<String>>
+where
+    F: FnOnce(&Path, &str) -> Result<Vec<String>> + Send + 'static,
+{
+    let (dir, prefix) = (dir.to_owned(), prefix.to_owned());
+    let listing = tokio::task::spawn_blocking(move || list(&dir, &prefix));
+    listing.await.unwrap_or_else(|error| Err(Error::internal("store.list", "the listing broke off").with_source(error)))
+}
+
 /// The cause in the file system, which may lie several errors deep.
 fn io_kind(error: &object_store::Error) -> Option<io::ErrorKind> {
     let chain = std::iter::successors(std::error::Error::source(error), |error| error.source());
@@ -138,6 +149,9 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        if let Some(dir) = &self.dir {
+            return in_files(dir, prefix, |dir, prefix| walk::keys(dir, prefix, "")).await;
+        }
         let objects = self.store.list(Some(&path::Path::from(prefix)));
         let mut keys: Vec<String> = objects
             .map_ok(|object| object.location.to_string())
@@ -149,6 +163,10 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<String>> {
+        if let Some(dir) = &self.dir {
+            let after = after.to_owned();
+            return in_files(dir, prefix, move |dir, prefix| walk::keys(dir, prefix, &after)).await;
+        }
         let objects = self.store.list_with_offset(Some(&path::Path::from(prefix)), &path::Path::from(after));
         let mut keys: Vec<String> = objects
             .map_ok(|object| object.location.to_string())
@@ -160,6 +178,9 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        if let Some(dir) = &self.dir {
+            return in_files(dir, prefix, walk::names).await;
+        }
         let found = self
             .store
             .list_with_delimiter(Some(&path::Path::from(prefix)))

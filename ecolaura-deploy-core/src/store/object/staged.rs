@@ -49,7 +49,7 @@ fn walk(operation: &'static str, folder: &Path, now: Timestamp, grace: Duration,
 }
 
 /// Whether `name` is `KEY#NUMBER`. No key holds a `#`.
-fn is_staged(name: &str) -> bool {
+pub(super) fn is_staged(name: &str) -> bool {
     let number = name.split_once('#').map(|(_, number)| number);
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
