@@ -2,7 +2,7 @@
 //! new release is there and finished, or the old one as it was.
 //!
 //! `ECOLAURA_LONG=1` does it at least 200 times at random moments, and at each step alone. `ECOLAURA_SEED` repeats the
-//! random moments of an earlier test.
+//! random moments of an earlier test, `ECOLAURA_ONLY` names parts: `steps`, `effects`, `rivals`, `signals`, `random`.
 
 mod crash;
 mod random;
@@ -25,8 +25,11 @@ fn it_survives_whatever_kills_it() {
     let wanted = |part: &str| only.is_empty() || only.split(',').any(|wanted| wanted == part);
     eprintln!("ECOLAURA_SEED={seed}");
     let (world, mut tally) = (World::new(), Tally::default());
-    if wanted("crash") {
-        crash::all(&world, &mut tally, long);
+    if wanted("steps") {
+        crash::steps(&world, &mut tally, long);
+    }
+    if wanted("effects") {
+        crash::effects(&world, &mut tally);
     }
     if wanted("rivals") {
         rivals::all(&world, &mut tally);

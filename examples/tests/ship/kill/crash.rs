@@ -16,7 +16,7 @@ const EARLY: [&str; 5] = ["keep-manifests", "keep-migrations", "check-out", "for
 /// Where it aborted: `before` or `after`, and the step.
 type Places = BTreeSet<(String, String)>;
 
-pub fn all(world: &World, tally: &mut Tally, long: bool) {
+pub fn steps(world: &World, tally: &mut Tally, long: bool) {
     let steps = ordered(&world.user.steps("dev"));
     let mut reached = Places::new();
     let app = world.app();
@@ -34,14 +34,17 @@ pub fn all(world: &World, tally: &mut Tally, long: bool) {
             }
         }
     }
+    tally.case(STEPS, "another release comes after the abort", || another_release(world));
+}
+
+pub fn effects(world: &World, tally: &mut Tally) {
     tally.case(WITHIN, "a release", || within(world));
     tally.case(WITHIN, "a way back", || within_way_back(world));
-    tally.case(STEPS, "another release comes after the abort", || another_release(world));
 }
 
 fn ordered(steps: &[String]) -> Vec<String> {
     let mut steps = steps.to_vec();
-    steps.sort_by_key(|step| !EARLY.contains(&step.as_str()));
+    steps.sort_by_key(|step| EARLY.iter().position(|early| early == step).unwrap_or(EARLY.len()));
     // The backend's roll-out is judged for a while, and the notifications' goes on beside it.
     let backend = steps.iter().position(|step| step == "roll-out-backend").unwrap();
     let last = steps.iter().position(|step| step == "check-notifications").unwrap();
