@@ -32,6 +32,7 @@ mod life;
 mod mishap;
 mod observe;
 mod report;
+mod stage;
 mod steps;
 mod verdict;
 mod world;

@@ -50,6 +50,11 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
+/// Whether there is time.
+fn is_long() -> bool {
+    std::env::var("ECOLAURA_LONG").is_ok_and(|long| long == "1")
+}
+
 fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
     let (simulation, table) = (simulation.clone(), Arc::clone(table));
     Trial::test(case.name.clone(), move || {
@@ -63,10 +68,9 @@ fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
 }
 
 fn seeds(simulation: &Simulation, table: &Arc<Table>) -> Vec<Trial> {
-    let long = std::env::var("ECOLAURA_LONG").is_ok_and(|long| long == "1");
     let (last, chunk) = match std::env::var("ECOLAURA_SEED") {
         Ok(_) => (1, 1),
-        Err(_) => (if long { SEEDS.1 } else { SEEDS.0 }, CHUNK),
+        Err(_) => (if is_long() { SEEDS.1 } else { SEEDS.0 }, CHUNK),
     };
     let firsts = (0..last).step_by(usize::try_from(chunk).unwrap_or(1));
     let trial = |first: u64| {

@@ -1,4 +1,5 @@
-//! The reference pipeline: twelve steps, and every world that a release changes.
+//! The reference pipeline: preflight to record, and every world that a release changes.
+#![expect(clippy::unwrap_used, reason = "literals that follow the grammar, and files of a temporary folder")]
 
 use std::{
     path::{Path, PathBuf},
@@ -8,12 +9,10 @@ use std::{
 
 use ecolaura_deploy_core::{
     analysis::{Analysis, MetricCheck, scan::SeverityPolicy},
-    backend::{
-        AllowedChange, BackupLevel, ClusterTarget as _, DataCheck, FlagState, ImageEntry, ImageSpec, Measure,
-        SecretStore as _, Severity, Workload,
-    },
+    backend::{AllowedChange, BackupLevel, DataCheck, FlagState, ImageEntry, ImageSpec, Measure, Severity, Workload},
     cdn::SiteSource,
     pipeline::{Pipeline, constant},
+    step::Step,
     steps::{
         self, BackupDatabase, BuildImage, MeasureData, MetricAnalyst, Migrate, PublishSite, PushImage, RecordRelease,
         Rollout, ScanGate, SetFlag, Strategy, TagImage, VerifyData,
@@ -46,13 +45,13 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 
 /// The sources of both releases, on disk. They go with the temporary folder of the process.
 static SOURCES: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tempfile::tempdir().unwrap();
     for version in [1, 2] {
         let release = folder.path().join(version.to_string());
         let write = |path: &str, content: String| {
             let path = release.join(path);
-            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-            std::fs::write(path, content).expect("a file");
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         };
         write("web.yaml", MANIFEST.to_owned());
         write("program", format!("version {version}"));
@@ -87,13 +86,10 @@ fn canary(world: &World) -> Strategy {
     Strategy::Canary { steps: vec![20, 60], replicas: 1, analyst }
 }
 
-fn release(world: &World, version: u64) -> Pipeline {
-    migrations(world, version);
-    let folder = sources(version);
-    let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
-    pipeline.brings(ReleaseSequence(version));
+/// Reads a secret, and asks the cluster.
+fn preflight(world: &World) -> impl Step<Input = (), Output = bool> {
     let (secrets, cluster) = (Arc::clone(&world.secrets), Arc::clone(&world.cluster));
-    let preflight = steps::check("preflight", move |cx, ()| {
+    steps::check("preflight", move |cx, ()| {
         let (secrets, cluster) = (Arc::clone(&secrets), Arc::clone(&cluster));
         async move {
             let reference = secrets.resolve(&cx, "canary").await?;
@@ -102,8 +98,15 @@ fn release(world: &World, version: u64) -> Pipeline {
             cluster.status(&cx, &"dev".parse()?).await?;
             Ok(true)
         }
-    });
-    let preflight = pipeline.add("preflight", preflight, constant(()));
+    })
+}
+
+fn release(world: &World, version: u64) -> Pipeline {
+    migrations(world, version);
+    let folder = sources(version);
+    let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
+    pipeline.brings(ReleaseSequence(version));
+    let preflight = pipeline.add("preflight", preflight(world), constant(()));
     let build = BuildImage::new(Arc::clone(&world.builder), "web");
     let image = pipeline.step("build", build, constant(spec(&folder))).after(&preflight).add();
     let repository: ecolaura_deploy_core::vocabulary::Repository = "team/web".parse().unwrap();

@@ -1,4 +1,5 @@
 //! The table that comes last.
+#![expect(clippy::print_stdout, reason = "it is printed")]
 
 use std::{
     collections::BTreeMap,

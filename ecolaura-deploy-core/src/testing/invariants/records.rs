@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
 use crate::{
     store::{Record, RecordBody},
     testing::inject::{Disk, Entry, Reached},
@@ -29,10 +27,11 @@ pub fn damage_kept(disk: &Disk) -> Vec<String> {
     removed.map(|key| format!("I2: `{key}` was damaged, and then removed")).collect()
 }
 
-/// The records of each run, by the key before their number. What cannot be read is left out.
-fn runs(objects: &BTreeMap<String, Bytes>) -> BTreeMap<String, Vec<Record>> {
+/// The records of each run, by the key before their number. What was damaged is left out.
+fn runs(disk: &Disk) -> BTreeMap<String, Vec<Record>> {
+    let (objects, damaged) = (disk.objects(), disk.damaged());
     let mut runs: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    for (key, body) in objects.iter().filter(|(key, _)| key.contains("/runs/")) {
+    for (key, body) in objects.iter().filter(|(key, _)| key.contains("/runs/") && !damaged.contains(*key)) {
         if let (Some((run, _)), Ok((record, _))) = (key.rsplit_once('/'), Record::open(key, body)) {
             runs.entry(run.to_owned()).or_default().push(record);
         }
@@ -43,7 +42,7 @@ fn runs(objects: &BTreeMap<String, Bytes>) -> BTreeMap<String, Vec<Record>> {
 /// I4: no run ends twice, or goes on after its end.
 pub fn one_ending(disk: &Disk) -> Vec<String> {
     let mut broken = Vec::new();
-    for (run, records) in runs(&disk.objects()) {
+    for (run, records) in runs(disk) {
         let ends = |record: &&Record| matches!(record.body, RecordBody::RunFinished { .. });
         let endings = records.iter().filter(ends).count();
         if endings > 1 {
@@ -56,12 +55,14 @@ pub fn one_ending(disk: &Disk) -> Vec<String> {
     broken
 }
 
-/// I4: no run is still open. After the last process, for an environment that is closed.
+/// I4: no run that began anything is still open. After the last process, for an environment that is closed. Who lost the
+/// lock between its first record and its first step leaves that record, and nothing to close.
 pub fn nothing_open(disk: &Disk) -> Vec<String> {
     let open = |(_, records): &(String, Vec<Record>)| {
-        !records.iter().any(|record| matches!(record.body, RecordBody::RunFinished { .. }))
+        records.iter().any(|record| matches!(record.body, RecordBody::Intent { .. }))
+            && !records.iter().any(|record| matches!(record.body, RecordBody::RunFinished { .. }))
     };
-    runs(&disk.objects()).into_iter().filter(open).map(|(run, _)| format!("I4: `{run}` never ended")).collect()
+    runs(disk).into_iter().filter(open).map(|(run, _)| format!("I4: `{run}` never ended")).collect()
 }
 
 /// I10: nobody holds the lock of an environment.
@@ -83,7 +84,7 @@ pub fn released(disk: &Disk) -> Vec<String> {
 /// says it is done. Undoing goes on without a record where the store refuses one: the old release comes first. The run
 /// store must be behind the same injector as the backends.
 pub fn intents_first(ledger: &[Entry], disk: &Disk) -> Vec<String> {
-    let objects = disk.objects();
+    let written = disk.written();
     let mut intents: BTreeSet<(String, String)> = BTreeSet::new();
     let mut done: BTreeSet<(String, String)> = BTreeSet::new();
     let mut refusing: BTreeSet<u32> = BTreeSet::new();
@@ -92,7 +93,7 @@ pub fn intents_first(ledger: &[Entry], disk: &Disk) -> Vec<String> {
         if entry.call == "store.create" && entry.reached != Reached::Done {
             refusing.insert(entry.caller.process);
         } else if entry.call == "store.create" {
-            let record = objects.get(&entry.subject).and_then(|body| Record::open(&entry.subject, body).ok());
+            let record = written.get(&entry.subject).and_then(|body| Record::open(&entry.subject, body).ok());
             if let Some((record, _)) = record {
                 note(record, &mut intents, &mut done);
             }

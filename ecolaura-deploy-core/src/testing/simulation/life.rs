@@ -152,10 +152,11 @@ impl Scene {
             .lock(LockPolicy::default().wait(Wait::Queue(PATIENCE)));
         let cx = Context::new(pipeline().environment.clone()).with_cancellation(job.cancel.clone());
         // Both ways in are ways to go on with what is open.
-        if process.number() > 0 && (self.seed + u64::from(process.number())).is_multiple_of(2) {
-            if let Some(finished) = runner.recover(&cx, pipeline()).await? {
-                return Ok(finished.result);
-            }
+        if process.number() > 0
+            && (self.seed + u64::from(process.number())).is_multiple_of(2)
+            && let Some(finished) = runner.recover(&cx, pipeline()).await?
+        {
+            return Ok(finished.result);
         }
         let mut tries = 3;
         loop {

@@ -35,9 +35,11 @@ impl Observed {
         }
     }
 
-    /// What an operator is asked to do, if anything.
+    /// What an operator is asked to do, if anything. Who is killed asks for nothing; who came before may have.
     fn asks(&self) -> Option<String> {
-        match self.last()? {
+        let spoke = |ended: &&Ended| !matches!(ended, Ended::Killed);
+        let last = self.last().filter(spoke).or_else(|| self.processes.iter().map(|(_, ended)| ended).rfind(spoke))?;
+        match last {
             Ended::Finished(RunResult::NeedsOperator { failed, cause, commands, .. }) => {
                 Some(format!("`{failed}` failed: {cause}; to do: {}", commands.join("; ")))
             }

@@ -119,6 +119,7 @@ struct State {
     volatile: BTreeSet<String>,
     /// What a caller was told is durable.
     acknowledged: BTreeMap<String, Digest>,
+    written: BTreeMap<String, Bytes>,
     removed: Vec<String>,
     damaged: BTreeSet<String>,
     creates: Vec<Create>,
@@ -158,6 +159,11 @@ impl Disk {
     /// What is there, sorted by key.
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
         self.state().objects.clone()
+    }
+
+    /// Every object that was ever durable, as it was written last, whether it was damaged or removed since.
+    pub fn written(&self) -> BTreeMap<String, Bytes> {
+        self.state().written.clone()
     }
 
     /// The keys of what is there, sorted.
@@ -239,7 +245,11 @@ impl Disk {
     }
 
     pub(super) fn fsync(&self, key: &str) {
-        self.state().volatile.remove(key);
+        let mut state = self.state();
+        state.volatile.remove(key);
+        if let Some(body) = state.objects.get(key).cloned() {
+            state.written.insert(key.to_owned(), body);
+        }
     }
 
     pub(super) fn fail_fsync(&self, key: &str, kept: bool) -> Error {

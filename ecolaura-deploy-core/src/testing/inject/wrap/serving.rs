@@ -99,6 +99,10 @@ impl<T: Migrator + ?Sized> Migrator for Injected<T> {
         self.inner.name()
     }
 
+    fn fences(&self) -> bool {
+        self.inner.fences()
+    }
+
     async fn plan(&self, cx: &Context) -> Result<MigrationPlan> {
         self.call("database.plan", cx, "", self.inner.plan(cx)).await
     }

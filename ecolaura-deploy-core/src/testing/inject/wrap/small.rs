@@ -59,6 +59,10 @@ impl<T: FeatureFlags + ?Sized> FeatureFlags for Injected<T> {
         self.inner.name()
     }
 
+    fn fences(&self) -> bool {
+        self.inner.fences()
+    }
+
     async fn get(&self, cx: &Context, flag: &str) -> Result<FlagState> {
         self.call("flags.get", cx, flag, self.inner.get(cx, flag)).await
     }
