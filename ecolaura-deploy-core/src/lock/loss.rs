@@ -45,7 +45,9 @@ impl Loss {
 /// Says who has a newer epoch, if anybody has. An epoch that cannot be read is one.
 pub(super) async fn newer(ground: &Ground, number: u64) -> Result<Option<String>> {
     let store = ground.store.as_ref();
-    for newer in look::numbers(store, &ground.keys).await?.into_iter().rev().take_while(|newer| *newer > number) {
+    let numbers = look::numbers(store, &ground.keys).await?;
+    let newer: Vec<u64> = numbers.into_iter().rev().take_while(|newer| *newer > number).collect();
+    for newer in newer {
         if store.list(&ground.keys.epoch(newer)).await?.is_empty() {
             continue;
         }

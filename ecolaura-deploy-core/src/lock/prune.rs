@@ -11,7 +11,7 @@ const KEPT: usize = 8;
 pub(super) async fn prune(ground: &Ground, number: u64) {
     let keys = &ground.keys;
     let beats = ground.store.list(&keys.epoch(number)).await.unwrap_or_default();
-    remove(ground, beats.into_iter().filter(|key| key.contains("/beat-"))).await;
+    remove(ground, beats.into_iter().filter(|key| key.contains("/beat-")).collect()).await;
     let numbers = look::numbers(ground.store.as_ref(), keys).await.unwrap_or_default();
     let old: Vec<u64> = numbers.into_iter().filter(|old| *old <= number).rev().skip(KEPT).collect();
     for old in old {
@@ -23,16 +23,17 @@ pub(super) async fn prune(ground: &Ground, number: u64) {
 
 async fn tickets(ground: &Ground) {
     let keys = ground.store.list(&ground.keys.waiting()).await.unwrap_or_default();
-    for key in keys.iter().filter(|key| key.ends_with("/ticket")) {
+    let tickets: Vec<&String> = keys.iter().filter(|key| key.ends_with("/ticket")).collect();
+    for key in tickets {
         let Ok(Some(ticket)) = layout::read::<layout::Ticket>(ground.store.as_ref(), key).await else { continue };
         if claims::is_gone(ground.keys.environment(), &ticket.holder, &ticket.nonce) == Gone::Yes {
             let folder = key.trim_end_matches("ticket");
-            remove(ground, keys.iter().filter(|key| key.starts_with(folder)).cloned()).await;
+            remove(ground, keys.iter().filter(|key| key.starts_with(folder)).cloned().collect()).await;
         }
     }
 }
 
-async fn remove(ground: &Ground, keys: impl IntoIterator<Item = String>) {
+async fn remove(ground: &Ground, keys: Vec<String>) {
     for key in keys {
         let _ = ground.store.remove(&key).await;
     }

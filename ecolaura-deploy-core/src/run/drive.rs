@@ -441,3 +441,22 @@ fn stale(old: &Plan, new: &Plan, undone: Option<&str>) -> Error {
     let message = format!("since the plan was made: {}", moved.collect::<Vec<_>>().join("; "));
     Error::new(ErrorKind::StalePlan, "run.start", message).advice("plan again and read the new plan")
 }
+
+/// Callers spawn these.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    #[test]
+    fn a_run_can_be_spawned() {
+        let check = |runner: &'static Runner, cx: &'static Context, plan: Plan, pipeline: fn() -> Pipeline| {
+            is_send(&runner.run(cx, plan));
+            is_send(&runner.resume(cx, pipeline()));
+            is_send(&runner.give_up(cx, ""));
+            is_send(&runner.environment(cx));
+        };
+        let _ = check;
+    }
+}

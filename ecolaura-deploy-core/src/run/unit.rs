@@ -232,6 +232,7 @@ impl Shared {
         let cx = self.cx.for_attempt(&node.name, attempt, cancel.clone()).with_deadline_in(left);
         let stop = async {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => ErrorKind::Cancelled,
                 () = tokio::time::sleep_until(end) => ErrorKind::Timeout,
             }
