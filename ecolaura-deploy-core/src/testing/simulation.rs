@@ -3,7 +3,7 @@
 //! A simulation makes a world of in-memory fakes, installs the earlier release, and lets a first process plan and run the
 //! pipeline while one to four things go wrong: calls fail, hang, or lose their answer; steps panic; the process dies at a
 //! record; the disk is full; the process is paused and taken over. Further processes go on with what is left, until the
-//! environment is closed. Then the [`invariants`](super::invariants) are checked, and somebody deploys once more.
+//! environment is closed. Then the [`super::invariants`] are checked, and somebody deploys once more.
 //!
 //! Time is tokio's paused clock, the order of calls depends on the seed alone: the same seed writes the same journal.
 //!
