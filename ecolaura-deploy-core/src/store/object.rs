@@ -18,6 +18,9 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::Loca
 use super::{Created, RunStore};
 use crate::{Effect, Error, ErrorKind, Result, leftovers};
 
+/// How often a create is tried that neither succeeds nor fails.
+const ATTEMPTS: usize = 8;
+
 /// Records as objects of an [`object_store`] backend, which stays behind this type.
 #[derive(Debug, Clone)]
 pub struct ObjectRunStore {
@@ -131,7 +134,7 @@ fn kind_of(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
 #[async_trait]
 impl RunStore for ObjectRunStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
-        for _ in 0..3 {
+        for _ in 0..ATTEMPTS {
             if let Some(created) = self.try_create(key, &body).await? {
                 return Ok(created);
             }
