@@ -27,7 +27,7 @@ pub(super) struct Held {
 /// The epoch of `environment` that is not released; `None` if it is free.
 pub(super) async fn read(store: &dyn RunStore, environment: &EnvironmentName) -> Result<Option<Held>> {
     let Some(seen) = lock::look(store, environment).await?.filter(|seen| !seen.released) else { return Ok(None) };
-    let gone = seen.holder.as_ref().map_or(Gone::CannotTell, lock::Holder::is_gone);
+    let gone = seen.is_gone(environment);
     let beat = last_beat(store, &folder(environment, seen.epoch)).await?;
     Ok(Some(Held { seen, gone, beat }))
 }

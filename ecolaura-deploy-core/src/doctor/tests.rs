@@ -113,13 +113,15 @@ async fn an_open_run_is_told_with_the_step_it_broke_off_in_and_what_to_do() {
     let run = broken_off(&store, "dev").await;
     let before = all(&store).await;
     let examination = doctor(&store).examine(&cx("dev")).await.unwrap();
-    assert_eq!(whats(&examination), [format!("open run {run}")]);
+    let epoch = lock::look(store.as_ref(), &"dev".parse().unwrap()).await.unwrap().unwrap().epoch;
+    let held = format!("epoch {epoch} of dev is held by nobody");
+    assert_eq!(whats(&examination), [format!("open run {run}"), held], "its process dropped it");
     let text = render_examination(&examination, &Style::plain());
     for part in ["pipeline `ship`", "`push` was begun", "1 of 2 steps", "`Runner::resume`", "`Runner::roll_back`"] {
         assert!(text.contains(part), "no {part}: {text}");
     }
     assert!(
-        !text.contains("`build` was begun") && text.ends_with("dev: 1 warning; a fix would do nothing\n"),
+        !text.contains("`build` was begun") && text.ends_with("dev: 2 warnings; a fix would do nothing\n"),
         "{text}"
     );
     let doctor = doctor(&store).commands("ship --resume", "ship --roll-back");
@@ -237,8 +239,8 @@ async fn a_backend_that_is_away_hides_no_other() {
     assert!(text.ends_with("dev: 1 problem, 1 warning; a fix cleans up 1\n"), "{text}");
 }
 
-/// Holds `environment` by `holder`, and forgets about it. The number of the epoch.
-async fn hold(store: &Arc<dyn RunStore>, environment: &str, holder: Holder) -> u64 {
+/// Holds `environment` by `holder`.
+async fn hold(store: &Arc<dyn RunStore>, environment: &str, holder: Holder) -> lock::Epoch {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let nonces: Arc<dyn NonceSource> = Arc::new(RandomNonces);
     let request = lock::Request {
@@ -251,7 +253,7 @@ async fn hold(store: &Arc<dyn RunStore>, environment: &str, holder: Holder) -> u
         landing: Landing::Unnumbered,
         policy: LockPolicy::default(),
     };
-    lock::acquire(&cx(environment), request).await.unwrap().number()
+    lock::acquire(&cx(environment), request).await.unwrap()
 }
 
 fn gone() -> Holder {
@@ -276,7 +278,10 @@ async fn who_holds_the_environment_is_told_and_whether_it_lives() {
             if severity == Severity::Note && !parts[0].contains("perhaps") { here() } else { "for run r1".into() };
         let doctor = doctor(&store).inspect(kept(dir.path()));
         let free = doctor.examine(&cx("dev")).await.unwrap();
-        let number = hold(&store, "dev", holder).await;
+        let lives = holder == Holder::this_process();
+        let epoch = hold(&store, "dev", holder).await;
+        let number = epoch.number();
+        let _held = lives.then_some(epoch);
         let before = all(&store).await;
         let examination = doctor.examine(&cx("dev")).await.unwrap();
         assert_eq!((examination.findings.len(), examination.findings[0].severity), (2, severity));
@@ -295,7 +300,7 @@ async fn who_holds_the_environment_is_told_and_whether_it_lives() {
 #[tokio::test]
 async fn a_held_environment_keeps_what_it_shares_with_others() {
     let (store, dir) = (memory(), tempfile::tempdir().unwrap());
-    hold(&store, "staging", Holder::this_process()).await;
+    let _held = hold(&store, "staging", Holder::this_process()).await;
     let examination = doctor(&store).inspect(kept(dir.path())).examine(&cx("dev")).await.unwrap();
     assert_eq!((examination.findings.len(), examination.findings[0].fixable), (1, false));
     assert!(examination.findings[0].known.iter().any(|known| known.contains("staging is held by")));
@@ -305,7 +310,7 @@ async fn a_held_environment_keeps_what_it_shares_with_others() {
 async fn damage_of_the_lock_is_named_and_a_lock_of_a_newer_program_keeps_all() {
     for (line, what) in [(&b"{"[..], "damaged record"), (br#"{"schema":7}"#, "record of a newer program")] {
         let (store, dir) = (memory(), tempfile::tempdir().unwrap());
-        let held = format!("epochs/{:010}/held", hold(&store, "dev", gone()).await);
+        let held = format!("epochs/{:010}/held", hold(&store, "dev", gone()).await.number());
         overwrite(&store, &format!("environments/dev/{held}"), line).await;
         let before = all(&store).await;
         let doctor = doctor(&store).inspect(kept(dir.path()));

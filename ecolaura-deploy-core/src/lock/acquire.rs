@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Gone, Holder, LockPolicy, Seen,
     beats::Beats,
-    claims::{self, Claim},
+    claims::Claim,
     decide::{Move, Watch, decide},
     epoch::{Before, Epoch, Ground},
     layout::{Held, Keys, SCHEMA},
@@ -80,7 +80,7 @@ async fn contend(cx: &Context, ground: &Ground, request: &Request<'_>, waiter: &
     loop {
         let asked = Instant::now();
         let seen = look::look_at(ground.store.as_ref(), &ground.keys).await?;
-        let gone = seen.as_ref().map_or(Gone::CannotTell, |seen| gone(ground, seen));
+        let gone = seen.as_ref().map_or(Gone::CannotTell, |seen| seen.is_gone(ground.keys.environment()));
         let silent = watch.silent_for(seen.as_ref(), asked);
         match decide(seen.as_ref(), gone, silent) {
             Move::Create { takeover } => {
@@ -91,13 +91,6 @@ async fn contend(cx: &Context, ground: &Ground, request: &Request<'_>, waiter: &
             }
             Move::Wait(held) => waiter.wait(cx, held, gone).await?,
         }
-    }
-}
-
-fn gone(ground: &Ground, seen: &Seen) -> Gone {
-    match (&seen.holder, &seen.nonce) {
-        (Some(holder), Some(nonce)) => claims::is_gone(ground.keys.environment(), holder, nonce),
-        _ => Gone::CannotTell,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Holder, LockPolicy,
+    Gone, Holder, LockPolicy, claims,
     layout::{self, Held, Keys},
 };
 use crate::{ErrorKind, Result, pipeline::Landing, store::RunStore, vocabulary::EnvironmentName};
@@ -36,6 +36,14 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether its holder is gone. A run of this very process that was dropped is gone too.
+    pub fn is_gone(&self, environment: &EnvironmentName) -> Gone {
+        match (&self.holder, &self.nonce) {
+            (Some(holder), Some(nonce)) => claims::is_gone(environment, holder, nonce),
+            _ => Gone::CannotTell,
+        }
+    }
+
     /// `run r1 (release r7) of host:42 since 2026-11-24T10:00:00Z`, as far as it is known.
     pub(super) fn who(&self) -> String {
         let run = self.run.as_ref().map_or_else(|| "an unknown run".to_owned(), |run| format!("run {run}"));

@@ -72,7 +72,7 @@ impl Step for PromoteRelease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{store::ObjectRunStore, vocabulary::ReleaseSequence};
+    use crate::{steps::RecordRelease, store::ObjectRunStore, vocabulary::ReleaseSequence};
 
     #[tokio::test]
     async fn only_the_release_that_runs_there_is_promoted() {
@@ -83,8 +83,8 @@ mod tests {
         let plan = |release: &Release| step.plan(&cx, Planned::Known(release.clone()));
 
         assert!(plan(&first).await.unwrap_err().report().contains("dev has no release"));
-        let body = serde_json::to_vec(&first).unwrap();
-        store.create("environments/dev/releases/00000001", body.into()).await.unwrap();
+        let record = RecordRelease::new(store.clone());
+        record.apply(&Context::new("dev".parse().unwrap()), first.clone()).await.unwrap();
         assert_eq!(plan(&first).await.unwrap().output, Some(first));
         let error = plan(&Release::new(ReleaseSequence(2), "b")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StalePlan);
