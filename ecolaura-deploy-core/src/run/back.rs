@@ -14,7 +14,6 @@ use crate::{
     Error,
     context::Emit,
     event::{EventKind, StepOutcome},
-    store::RecordBody,
 };
 
 impl Shared {
@@ -32,7 +31,7 @@ impl Shared {
         let result = if self.is_ousted() { superseded() } else { verdict(history, cause, remains) };
         self.emitter.seal();
         if !self.is_ousted() {
-            self.note(RecordBody::RunFinished { result: result.clone() }).await;
+            self.note_end(result.clone()).await;
         }
         let took = self.emitter.elapsed();
         self.emitter.emit(None, EventKind::RunFinished { result: result.clone(), took });

@@ -12,7 +12,6 @@ use crate::{
     Effect, Error, ErrorKind, ErrorRecord,
     context::Emit,
     event::{EventKind, StepOutcome},
-    store::RecordBody,
 };
 
 impl Dispatcher {
@@ -25,7 +24,7 @@ impl Dispatcher {
         };
         self.close("the executor lost sight of it");
         if !self.shared.is_ousted() {
-            self.shared.note(RecordBody::RunFinished { result: result.clone() }).await;
+            self.shared.note_end(result.clone()).await;
         }
         self.over = true;
         self.end(result.clone());

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    RetryPolicy,
+    RetryPolicy, RunResult,
     unit::{Shared, panic_text, with_grace},
 };
 use crate::{
@@ -85,6 +85,21 @@ impl Shared {
     pub(super) async fn note(&self, body: RecordBody) {
         if let Err(error) = self.journal.append(body).await {
             self.emitter.emit(None, EventKind::Warning { message: format!("not recorded: {}", error.report()) });
+        }
+    }
+
+    /// Records the end, with some patience: nothing comes after it that could make up for it.
+    pub(super) async fn note_end(&self, result: RunResult) {
+        const TRIES: u32 = 3;
+        for attempt in 1.. {
+            let Err(error) = self.journal.append(RecordBody::RunFinished { result: result.clone() }).await else {
+                return;
+            };
+            if attempt == TRIES || self.is_ousted() {
+                let message = format!("the end is not recorded: {}", error.report());
+                return self.emitter.emit(None, EventKind::Warning { message });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
