@@ -74,12 +74,16 @@ impl Journal {
             let (line, checksum) = record.seal()?;
             let (key, place) = (format!("{}/{:08}", self.prefix, head.seq), head.seq);
             let created = self.store.create(&key, line.into()).await?;
-            let checksum = match created {
-                Created::Yes => checksum,
-                Created::Exists => self.own(&key).await?.ok_or_else(|| self.superseded(place))?,
+            let (written, checksum) = match created {
+                Created::Yes => (true, checksum),
+                Created::Exists => {
+                    let (found, checksum) = self.own(&key).await?.ok_or_else(|| self.superseded(place))?;
+                    // An earlier try of the same record, whose answer was lost.
+                    (found.body == record.body, checksum)
+                }
             };
             *head = Head { seq: place + 1, prev: Some(checksum) };
-            if created == Created::Yes {
+            if written {
                 return Ok(place);
             }
         }
@@ -101,12 +105,11 @@ impl Journal {
         Error::new(ErrorKind::Fenced, "run.record", message).advice("this process stops; the other one goes on")
     }
 
-    /// The checksum of the record under `key`, if this writer wrote it.
-    async fn own(&self, key: &str) -> Result<Option<Digest>> {
+    /// The record under `key` with its checksum, if this writer wrote it.
+    async fn own(&self, key: &str) -> Result<Option<(Record, Digest)>> {
         let Some(line) = self.store.get(key).await? else { return Ok(None) };
         let found = Record::open(key, &line).ok();
-        let ours = |(record, _): &(Record, Digest)| record.nonce.starts_with(&self.nonce);
-        Ok(found.filter(ours).map(|(_, checksum)| checksum))
+        Ok(found.filter(|(record, _)| record.nonce.starts_with(&self.nonce)))
     }
 }
 
