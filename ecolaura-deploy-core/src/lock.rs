@@ -8,8 +8,6 @@
 //! such process), or when no new beat was seen for its whole term, measured by the observer's own monotonic clock; no
 //! wall clock is compared.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the runner takes it from here"))]
-
 mod acquire;
 mod beats;
 mod claims;
@@ -27,17 +25,14 @@ mod prune;
 mod tests;
 mod waiters;
 
-#[expect(unused_imports, reason = "the runner takes it from here")]
 pub(crate) use self::{
     acquire::{Request, acquire},
-    epoch::{Before, Epoch},
+    epoch::Epoch,
+    layout::Keys,
+    look::{numbers, see},
 };
 pub use self::{
     holder::{Gone, Holder},
     look::{Seen, look},
     policy::{LockPolicy, Wait},
-};
-pub(crate) use self::{
-    layout::Keys,
-    look::{numbers, see},
 };

@@ -11,7 +11,7 @@ use super::{
     beats::Beats,
     claims::Claim,
     decide::{Move, Watch, decide},
-    epoch::{Before, Epoch, Ground},
+    epoch::{Epoch, Ground},
     layout::{Held, Keys, SCHEMA},
     look,
     loss::{self, Loss},
@@ -142,7 +142,6 @@ async fn begin(ground: Ground, request: &Request<'_>, won: Won) -> Result<Epoch>
     let beats = Beats { ground: ground.clone(), number, term: request.policy.term, loss: loss.clone() };
     let mut epoch = Epoch {
         warnings: warnings(&ground, before.as_ref(), takeover),
-        before: Before::from(before.as_ref()),
         state: EnvironmentState::default(),
         beats: tokio::spawn(beats.run(stop.clone())),
         stop: stop.drop_guard(),

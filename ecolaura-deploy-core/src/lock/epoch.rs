@@ -6,10 +6,8 @@ use jiff::Timestamp;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Holder,
     claims::Claim,
     layout::{self, Keys, Released},
-    look::Seen,
     loss::Loss,
     prune,
 };
@@ -19,26 +17,6 @@ use crate::{
     nonce::NonceSource,
     store::{self, Created, EnvironmentState, RunStore, seal},
 };
-
-/// The epoch before the present one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Before {
-    /// Its number; 0 if there was none.
-    pub(crate) epoch: u64,
-    /// The run that had it.
-    pub(crate) run: Option<String>,
-    /// Whether it was released. If not, what it did has to be looked at.
-    pub(crate) released: bool,
-    /// Who had it.
-    pub(crate) holder: Option<Holder>,
-}
-
-impl From<Option<&Seen>> for Before {
-    fn from(seen: Option<&Seen>) -> Self {
-        let Some(seen) = seen else { return Self { released: true, ..Self::default() } };
-        Self { epoch: seen.epoch, run: seen.run.clone(), released: seen.released, holder: seen.holder.clone() }
-    }
-}
 
 /// What an epoch works with.
 #[derive(Debug, Clone)]
@@ -65,7 +43,6 @@ impl Ground {
 pub(crate) struct Epoch {
     pub(super) ground: Ground,
     pub(super) number: u64,
-    pub(super) before: Before,
     pub(super) warnings: Vec<String>,
     pub(super) state: EnvironmentState,
     pub(super) loss: Loss,
@@ -78,11 +55,6 @@ impl Epoch {
     /// The fencing token.
     pub(crate) fn number(&self) -> u64 {
         self.number
-    }
-
-    /// The epoch before.
-    pub(crate) fn before(&self) -> &Before {
-        &self.before
     }
 
     /// The environment's state as it was found, after the epoch was ours.

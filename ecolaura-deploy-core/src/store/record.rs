@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -217,9 +216,8 @@ pub(crate) struct Chain {
 /// The records of a run up to the first damage. Fails where the store does.
 pub(crate) async fn read_whole(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<Chain> {
     let keys = store.list(&run_prefix(environment, run)).await?;
-    // Boxed one by one, so that whoever reads can be spawned: the compiler cannot see that through a closure.
-    let reads: Vec<BoxFuture<'_, _>> = keys.into_iter().map(|key| read_line(store, key).boxed()).collect();
-    let mut lines = stream::iter(reads).buffered(READERS);
+    let mut lines =
+        stream::iter(keys).map(|key| async move { store.get(&key).await.map(|line| (key, line)) }).buffered(READERS);
     let mut chain = Chain { records: Vec::new(), last: None, damage: None };
     while let Some((key, line)) = lines.try_next().await? {
         let Some(line) = line else { continue };
@@ -235,11 +233,6 @@ pub(crate) async fn read_whole(store: &dyn RunStore, environment: &EnvironmentNa
         }
     }
     Ok(chain)
-}
-
-async fn read_line(store: &dyn RunStore, key: String) -> Result<(String, Option<Bytes>)> {
-    let line = store.get(&key).await?;
-    Ok((key, line))
 }
 
 impl Chain {

@@ -169,5 +169,6 @@ async fn a_snapshot_that_cannot_be_written_keeps_nobody_out() {
     let error = held.release(EnvironmentState::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let next = Deployer::new(&store, "second").acquire().await.unwrap();
-    assert_eq!((next.number(), next.before().released), (number + 1, true));
+    assert_eq!(next.number(), number + 1);
+    assert!(next.warnings().iter().all(|warning| !warning.contains("taken over")), "{:?}", next.warnings());
 }

@@ -39,8 +39,6 @@ async fn a_killed_process_of_this_machine_is_taken_over_at_once() {
     let epoch = Deployer::new(&store, "next").acquire().await.unwrap();
     assert!(epoch.warnings()[0].contains(&format!("taken over from run left of {holder}")), "{:?}", epoch.warnings());
     assert!(epoch.warnings()[0].ends_with("which is gone"), "{:?}", epoch.warnings());
-    assert_eq!(epoch.before().holder.as_ref(), Some(&holder));
-    assert!(!epoch.before().released);
 }
 
 #[tokio::test]
@@ -91,7 +89,7 @@ async fn what_this_process_holds_is_not_gone_and_what_it_dropped_is() {
     assert!(error.report().contains("as soon as it ends"), "{}", error.report());
     drop(held);
     let next = Deployer::new(&store, "next").here().acquire().await.unwrap();
-    assert_eq!(next.before().run.as_deref(), Some("held"));
+    assert!(next.warnings()[0].contains("taken over from run held"), "{:?}", next.warnings());
 }
 
 #[tokio::test(start_paused = true)]
