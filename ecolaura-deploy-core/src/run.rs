@@ -68,3 +68,10 @@ pub enum RunResult {
         reason: String,
     },
 }
+
+impl RunResult {
+    /// Whether the run is over: it cannot be gone on with.
+    pub fn is_over(&self) -> bool {
+        !matches!(self, Self::Suspended { .. })
+    }
+}

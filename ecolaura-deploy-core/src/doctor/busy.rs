@@ -1,7 +1,7 @@
 //! Whether backends may be in use.
 
-use super::{Doctor, held, runs};
-use crate::{Context, ErrorKind, Result, vocabulary::EnvironmentName};
+use super::{Doctor, held};
+use crate::{Context, ErrorKind, Result, store, vocabulary::EnvironmentName};
 
 impl Doctor {
     /// Why what is left over in the backends may be in use; `None` if it is not. Environments of one run store share
@@ -29,7 +29,12 @@ impl Doctor {
         if let Some(why) = held.and_then(|held| held.in_use(environment)) {
             return Ok(Some(why));
         }
-        let open = runs::newest_open(store, environment).await?;
-        Ok(open.map(|run| format!("run {run} of {environment} is open and may still need it")))
+        let open = match store::state(store, environment).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                return Ok(Some(format!("a newer program ran on {environment}")));
+            }
+            state => state?.open,
+        };
+        Ok(open.map(|open| format!("run {} of {environment} is open and may still need it", open.run)))
     }
 }

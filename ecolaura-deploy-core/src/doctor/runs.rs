@@ -53,8 +53,7 @@ impl RunSeen {
     /// Whether it can be gone on with.
     pub(super) fn is_open(&self) -> bool {
         match &self.result {
-            Some(RunResult::Suspended { .. }) => true,
-            Some(_) => false,
+            Some(result) => !result.is_over(),
             None => !self.blind && self.whole > 0,
         }
     }
@@ -164,19 +163,4 @@ impl Chain {
             .advice("restore what is missing from a copy; nothing was changed");
         Some(Fault { key: key.to_owned(), bytes: None, error })
     }
-}
-
-/// The newest run, if it may be gone on with. No run begins before the ones before it are over.
-pub(super) async fn newest_open(store: &dyn RunStore, environment: &EnvironmentName) -> Result<Option<String>> {
-    let Some(run) = store.names(&format!("environments/{environment}/runs")).await?.pop() else { return Ok(None) };
-    let Some(key) = store.list(&run_prefix(environment, &run)).await?.pop() else { return Ok(None) };
-    let Some(line) = store.get(&key).await? else { return Ok(None) };
-    let over = match Record::open(&key, &line) {
-        Ok((Record { body: RecordBody::RunFinished { result }, .. }, _)) => {
-            !matches!(result, RunResult::Suspended { .. })
-        }
-        // What cannot be read may be anything but the end.
-        _ => false,
-    };
-    Ok((!over).then_some(run))
 }

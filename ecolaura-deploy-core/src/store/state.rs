@@ -226,7 +226,7 @@ async fn with_run(
 fn fold(state: EnvironmentState, mut open: OpenRun, records: &[Record]) -> EnvironmentState {
     let (Some(first), Some(last)) = (records.first(), records.last()) else { return state };
     if let RecordBody::RunFinished { result } = &last.body
-        && !matches!(result, RunResult::Suspended { .. })
+        && result.is_over()
     {
         return state.ended(RunNote::new(open.run, result.clone(), last.at));
     }
