@@ -29,6 +29,19 @@ impl Shared {
         let (list, mut remains) = what_remains(history);
         remains.extend(Arc::clone(self).undo(cause.to_owned(), list, undo_deadline).await);
         let result = if self.is_ousted() { superseded() } else { verdict(history, cause, remains) };
+        self.say_end(result).await
+    }
+
+    /// Says that everything was done, which was all that was missing.
+    pub(super) async fn only_end(&self, history: &History) -> RunResult {
+        for step in &history.plan.steps {
+            let kind = EventKind::StepFinished { outcome: StepOutcome::Kept, took: Duration::ZERO };
+            self.emitter.emit(Some(&step.name), kind);
+        }
+        self.say_end(RunResult::Succeeded).await
+    }
+
+    async fn say_end(&self, result: RunResult) -> RunResult {
         self.emitter.seal();
         if !self.is_ousted() {
             self.note_end(result.clone()).await;

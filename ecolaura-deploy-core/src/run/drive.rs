@@ -1,6 +1,6 @@
 //! From a lock to a result: a new run, or one that another process left.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
@@ -24,6 +24,7 @@ use crate::{
     pipeline::{Landing, Outputs, Pipeline, RELEASE},
     plan::{self, Plan, PlanProblems},
     store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain, read_whole},
+    vocabulary::Digest,
 };
 
 /// Which way to go on with an open run.
@@ -33,6 +34,23 @@ enum Way {
     Back,
     /// Forward where that is possible, back otherwise.
     Either,
+}
+
+/// Where an open run goes from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Course {
+    Forward,
+    /// Everything is undone, because of this.
+    Back(String),
+    /// Everything is done, and only its last record is missing.
+    End,
+}
+
+/// An open run, and where its records end.
+struct Left {
+    history: History,
+    records: u64,
+    last: Option<Digest>,
 }
 
 /// What a run is of, whoever goes on with it.
@@ -105,7 +123,15 @@ impl Runner {
         };
         shared.journal.append(started).await?;
         // Whoever takes the lock from here on finds the record; whoever took it before is found here.
-        epoch.check().await?;
+        if let Err(fenced) = epoch.check().await {
+            let (failed, cause) = ("its lock".to_owned(), fenced.report());
+            // For whoever reads the records; it began nothing.
+            let _ = shared
+                .journal
+                .append(RecordBody::RunFinished { result: RunResult::RolledBack { failed, cause } })
+                .await;
+            return Err(fenced);
+        }
         let dispatcher = Dispatcher::new(Arc::clone(&shared), self.policy());
         shared.emitter.emit(None, EventKind::Planned { plan: summary });
         shared.emitter.emit(None, EventKind::RunStarted);
@@ -115,11 +141,11 @@ impl Runner {
         Ok(Finished { run: run.to_owned(), result, outputs: shared })
     }
 
-    /// Notes in the state how a run ended.
+    /// Notes in the state how a run ended. A run whose end is not in its records is open: whoever comes next ends it.
     fn note(&self, state: &mut EnvironmentState, run: &str, result: &RunResult, (of, since): (&Shared, Timestamp)) {
         let state_before = std::mem::take(state);
         *state = match result {
-            RunResult::Suspended { .. } => state_before.begun(OpenRun {
+            result if !result.is_over() || !of.ended.load(Ordering::Relaxed) => state_before.begun(OpenRun {
                 run: run.to_owned(),
                 epoch: of.cx.epoch(),
                 pipeline: Some(of.plan.summary.pipeline.clone()),
@@ -200,33 +226,36 @@ impl Runner {
     async fn go_on(&self, cx: &Context, pipeline: Pipeline, way: Way) -> Result<Option<Finished>> {
         check_environment(cx, &pipeline)?;
         let Some(open) = self.environment(cx).await?.open else { return Ok(None) };
-        let Some(history) = self.history(cx, &open.run).await? else { return Ok(None) };
-        let back = self.goes_back(cx, (&open.run, &history), &pipeline, way).await?;
-        let landing = if back.is_some() { Landing::Unnumbered } else { history.landing };
+        let Some(left) = self.left(cx, &open.run).await? else { return Ok(None) };
+        let course = self.course(cx, (&open.run, &left.history), &pipeline, way).await?;
+        let landing = if course == Course::Forward { left.history.landing } else { Landing::Unnumbered };
         let epoch = self.acquire(cx, &open.run, landing).await?;
         let mut state = epoch.state().clone();
-        let ended = Box::pin(self.go_on_locked(cx, Arc::new(pipeline), (&open.run, back), (&epoch, &mut state))).await;
+        let ended =
+            Box::pin(self.go_on_locked(cx, Arc::new(pipeline), (&open.run, left, course), (&epoch, &mut state))).await;
         self.release(cx, epoch, state).await;
         ended
     }
 
-    /// Why the run goes back, if it does. Fails if it should go forward and cannot.
-    async fn goes_back(
+    /// Where the run goes from here. Fails if it should go forward and cannot.
+    async fn course(
         &self,
         cx: &Context,
         (run, history): (&str, &History),
         pipeline: &Pipeline,
         way: Way,
-    ) -> Result<Option<String>> {
+    ) -> Result<Course> {
         if way == Way::Back {
-            return Ok(Some("it was asked for".to_owned()));
+            return Ok(Course::Back("it was asked for".to_owned()));
         }
         if let Some(cause) = history.going_back(RELEASE) {
-            return Ok(Some(cause));
+            return Ok(Course::Back(cause));
         }
         match (self.fits(cx, (run, history), pipeline).await, way) {
-            (Ok(()), _) => Ok(None),
-            (Err(error), Way::Either) if error.kind() == ErrorKind::Conflict => Ok(Some(error.report())),
+            (Ok(()), _) => Ok(Course::Forward),
+            (Err(error), Way::Either) if error.kind() == ErrorKind::Conflict => {
+                Ok(if history.lacks_only_its_end() { Course::End } else { Course::Back(error.report()) })
+            }
             (Err(error), _) => Err(error),
         }
     }
@@ -241,13 +270,19 @@ impl Runner {
         &self,
         cx: &Context,
         pipeline: Arc<Pipeline>,
-        (run, back): (&str, Option<String>),
+        (run, left, course): (&str, Left, Course),
         (epoch, state): (&Epoch, &mut EnvironmentState),
     ) -> Result<Option<Finished>> {
         let deadline = self.deadline_of(cx);
-        let Some((history, journal)) = self.take_over(cx, run, epoch, back.is_some()).await? else { return Ok(None) };
-        if let Some(cause) = back.or_else(|| history.going_back(RELEASE)) {
-            return Ok(Some(self.back(cx, pipeline, (run, &history, &cause), (epoch, journal, state)).await));
+        let (undo, ends) = (matches!(course, Course::Back(_)), course == Course::End);
+        let Some((history, journal)) = self.take_over(cx, (run, left), epoch, undo).await? else { return Ok(None) };
+        let back = match course {
+            Course::Back(cause) => Some(cause),
+            Course::Forward | Course::End => history.going_back(RELEASE),
+        };
+        if back.is_some() || ends {
+            let of = (run, &history, back.as_deref());
+            return Ok(Some(self.close(cx, pipeline, of, (epoch, journal, state)).await));
         }
         let plan = Plan::recorded(pipeline, history.plan.clone(), &history.known)?;
         let shared = self.shared(cx, Of { run, epoch, plan, journal });
@@ -262,18 +297,23 @@ impl Runner {
         Ok(Some(Finished { run: run.to_owned(), result, outputs: shared }))
     }
 
-    async fn back(
+    /// Ends a run without running anything: undoes it because of `back`, or only says that it succeeded.
+    async fn close(
         &self,
         cx: &Context,
         pipeline: Arc<Pipeline>,
-        (run, history, cause): (&str, &History, &str),
+        (run, history, back): (&str, &History, Option<&str>),
         (epoch, journal, state): (&Epoch, Journal, &mut EnvironmentState),
     ) -> Finished {
         let plan = Plan::of_another(pipeline, history.plan.clone());
+        let kept = if back.is_some() { 0 } else { history.plan.steps.len() };
         let shared = self.shared(cx, Of { run, epoch, plan, journal });
-        shared.say_resumed(history, 0, Some(cause.to_owned()));
+        shared.say_resumed(history, kept, back.map(str::to_owned));
         shared.warn_all(epoch.warnings());
-        let result = shared.go_back(history, cause, self.policy().undo_deadline).await;
+        let result = match back {
+            Some(cause) => shared.go_back(history, cause, self.policy().undo_deadline).await,
+            None => shared.only_end(history).await,
+        };
         self.note(state, run, &result, (&shared, history.started));
         Finished { run: run.to_owned(), result, outputs: shared }
     }
@@ -286,38 +326,35 @@ impl Runner {
         (epoch, state): (&Epoch, &mut EnvironmentState),
     ) -> Result<Settled> {
         let Some(run) = state.open.as_ref().map(|open| open.run.clone()) else { return Ok(Settled::Undone(None)) };
-        let Some(history) = self.history(cx, &run).await? else { return Ok(Settled::Undone(None)) };
-        let back = self.goes_back(cx, (&run, &history), pipeline, Way::Either).await?;
-        let goes_on = back.is_none();
-        let finished = self.go_on_locked(cx, Arc::clone(pipeline), (&run, back), (epoch, state)).await?;
+        let Some(left) = self.left(cx, &run).await? else { return Ok(Settled::Undone(None)) };
+        let course = self.course(cx, (&run, &left.history), pipeline, Way::Either).await?;
+        let (goes_on, ends) = (course == Course::Forward, course == Course::End);
+        let finished = self.go_on_locked(cx, Arc::clone(pipeline), (&run, left, course), (epoch, state)).await?;
         match finished {
             Some(finished) if goes_on => Ok(Settled::Finished(finished)),
             Some(Finished { result: RunResult::Suspended { reason }, .. }) => {
                 Err(Error::new(ErrorKind::Fenced, "run.start", reason).with("run", run))
             }
+            _ if ends => Ok(Settled::Undone(None)),
             _ => Ok(Settled::Undone(Some(format!("run `{run}`, which was left open, was undone")))),
         }
     }
 
     /// Writes into the records of `run` that this epoch goes on with it: from then on nobody else can. `None` if there
-    /// is nothing to go on with.
+    /// is nothing to go on with. What was read before is read again only if somebody wrote meanwhile.
     async fn take_over(
         &self,
         cx: &Context,
-        run: &str,
+        (run, left): (&str, Left),
         epoch: &Epoch,
         undo: bool,
     ) -> Result<Option<(History, Journal)>> {
-        let (store, environment) = (self.store.as_ref(), cx.environment());
-        loop {
-            let (records, last) = read_chain(store, environment, run).await?;
-            let history = History::of(&records)?;
-            let nonce = self.nonces.next();
-            let journal = Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, nonce)
-                .behind(records.len() as u64, last);
-            let (by, epoch_number) = (self.holder.clone(), epoch.number());
-            let Some(history) = history.filter(|history| !history.is_over()) else { return Ok(None) };
-            match journal.append(RecordBody::Resumed { epoch: epoch_number, by, undo }).await {
+        let mut found = Some(left);
+        while let Some(Left { history, records, last }) = found {
+            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+            let journal = Journal::new(store, clock, cx.environment(), run, self.nonces.next()).behind(records, last);
+            let (by, number) = (self.holder.clone(), epoch.number());
+            match journal.append(RecordBody::Resumed { epoch: number, by, undo }).await {
                 Ok(_) => {
                     epoch.check().await?;
                     return Ok(Some((history, journal)));
@@ -326,12 +363,16 @@ impl Runner {
                 Err(error) if error.kind() == ErrorKind::Fenced => epoch.check().await?,
                 Err(error) => return Err(error),
             }
+            found = self.left(cx, run).await?;
         }
+        Ok(None)
     }
 
-    async fn history(&self, cx: &Context, run: &str) -> Result<Option<History>> {
-        let (records, _) = read_chain(self.store.as_ref(), cx.environment(), run).await?;
-        Ok(History::of(&records)?.filter(|history| !history.is_over()))
+    /// What can be gone on with of `run`, if anything.
+    async fn left(&self, cx: &Context, run: &str) -> Result<Option<Left>> {
+        let (records, last) = read_chain(self.store.as_ref(), cx.environment(), run).await?;
+        let history = History::of(&records)?.filter(|history| !history.is_over());
+        Ok(history.map(|history| Left { history, records: records.len() as u64, last }))
     }
 
     async fn acquire(&self, cx: &Context, run: &str, landing: Landing) -> Result<Epoch> {
@@ -380,6 +421,7 @@ impl Runner {
             grace: self.grace,
             lost: epoch.lost().clone(),
             suspending: false.into(),
+            ended: false.into(),
             plan,
         })
     }

@@ -144,7 +144,13 @@ impl History {
 
     /// Whether nothing is left to do: it ended and does not wait.
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.result, None | Some(RunResult::Suspended { .. }))
+        self.result.as_ref().is_some_and(RunResult::is_over)
+    }
+
+    /// Whether every step is done, had nothing to do, or was passed over as planned.
+    pub(super) fn lacks_only_its_end(&self) -> bool {
+        let through = |step: &StepSummary| self.output(step).is_some() || step.skipped;
+        self.undone.is_empty() && self.plan.steps.iter().all(through)
     }
 
     pub(super) fn past(&self, step: &str) -> Option<&Past> {

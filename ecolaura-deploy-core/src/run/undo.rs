@@ -1,6 +1,10 @@
 //! Undoing what was done, in reverse, from data.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -88,18 +92,14 @@ impl Shared {
         }
     }
 
-    /// Records the end, with some patience: nothing comes after it that could make up for it.
+    /// Records the end. If that fails the run stays open, and whoever comes next ends it.
     pub(super) async fn note_end(&self, result: RunResult) {
-        const TRIES: u32 = 3;
-        for attempt in 1.. {
-            let Err(error) = self.journal.append(RecordBody::RunFinished { result: result.clone() }).await else {
-                return;
-            };
-            if attempt == TRIES || self.is_ousted() {
-                let message = format!("the end is not recorded: {}", error.report());
-                return self.emitter.emit(None, EventKind::Warning { message });
+        match self.journal.append(RecordBody::RunFinished { result }).await {
+            Ok(_) => self.ended.store(true, Ordering::Relaxed),
+            Err(error) => {
+                let message = format!("the end is not recorded, and the next run will do that: {}", error.report());
+                self.emitter.emit(None, EventKind::Warning { message });
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

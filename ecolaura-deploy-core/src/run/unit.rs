@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) lost: CancellationToken,
     /// Whether the run is to stop resumable: what is interrupted will be tried again by whoever goes on.
     pub(super) suspending: AtomicBool,
+    /// Whether the end of the run is recorded.
+    pub(super) ended: AtomicBool,
 }
 
 /// Where a step begins: at the first attempt, or where an earlier process of the run left it.

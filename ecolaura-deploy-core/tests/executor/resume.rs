@@ -1,10 +1,18 @@
 //! Runs that another process left, at any moment: gone on with, taken back, refused.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ecolaura_deploy_core::{
-    Context, ErrorKind, Result,
+    Context, Error, ErrorKind, Result,
     clock::FixedClock,
     event::{EventKind, EventSink, RecordingSink, StepOutcome},
     lock::{Holder, LockPolicy, Wait},
@@ -13,7 +21,7 @@ use ecolaura_deploy_core::{
     run::{Finished, OnCancel, RunResult, Runner},
     step::{Applied, EffectClass, NoUndo, Planned, Probed, Step, StepPlan},
     steps::WindowGate,
-    store::{ObjectRunStore, RunStore},
+    store::{Created, ObjectRunStore, RunStore},
     testing::{Fault, recording},
     vocabulary::ReleaseSequence,
     window::MaintenanceWindow,
@@ -489,4 +497,54 @@ async fn damaged_records_stop_everything_until_somebody_gives_the_run_up() {
     assert_eq!(store.get(key).await.unwrap().unwrap(), line, "nothing is mended or deleted");
     let plan = runner.plan(&cx(), diamond(&ledger, None)).await.unwrap();
     assert!(runner.run(&cx(), plan).await.unwrap().succeeded(), "the next deploy starts");
+}
+
+/// A store that does not take the end of the first run.
+#[derive(Debug)]
+struct NoEnd(Arc<dyn RunStore>, AtomicBool);
+
+#[async_trait]
+impl RunStore for NoEnd {
+    async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
+        let end = String::from_utf8_lossy(&body).contains("\"record\":\"run_finished\"");
+        if end && !self.1.swap(true, Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::LimitExceeded, "store.create", "the disk is full"));
+        }
+        self.0.create(key, body).await
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.0.get(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        self.0.list(prefix).await
+    }
+    async fn remove(&self, key: &str) -> Result<()> {
+        self.0.remove(key).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_lacks_only_its_end_is_ended_and_not_undone() {
+    for other in [false, true] {
+        let ledger = Ledger::default();
+        let store: Arc<dyn RunStore> = Arc::new(NoEnd(ticking(&ledger), AtomicBool::new(false)));
+        let (runner, sink) = process(&store, 1);
+        let plan = runner.plan(&cx(), diamond(&ledger, None)).await.unwrap();
+        let first = runner.run(&cx(), plan).await.unwrap();
+        assert!(first.succeeded());
+        assert!(recording::lines(&sink.events()).contains("warns the end is not recorded"));
+        assert_eq!(
+            runner.environment(&cx()).await.unwrap().open.unwrap().run,
+            first.run,
+            "no more than the records say"
+        );
+
+        let (runner, sink) = process(&store, 2);
+        let next = if other { edited(&ledger) } else { diamond(&ledger, None) };
+        let plan = runner.plan(&cx(), next).await.unwrap();
+        assert!(runner.run(&cx(), plan).await.unwrap().succeeded());
+        assert!(ledger.undone().is_empty(), "{}", recording::lines(&sink.events()));
+        assert_eq!(ledger.done().len(), if other { 10 } else { 9 });
+        assert!(runner.environment(&cx()).await.unwrap().open.is_none());
+    }
 }
