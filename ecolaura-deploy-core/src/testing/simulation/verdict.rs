@@ -28,6 +28,10 @@ impl Observed {
             let ended: Vec<String> = self.processes.iter().map(|(_, ended)| ended.to_string()).collect();
             broken.push(format!("I4: not closed after {} processes: {}", ended.len(), ended.join("; ")));
         }
+        if !broken.is_empty() {
+            let ended = self.processes.iter().map(|(number, ended)| format!("process {number}: {ended}"));
+            broken.extend(ended.chain(self.next.iter().map(|ended| format!("the next deploy: {ended}"))));
+        }
         match (broken.is_empty(), asked) {
             (false, _) => Verdict::Failed(broken),
             (true, Some(asked)) => Verdict::Contained(asked),

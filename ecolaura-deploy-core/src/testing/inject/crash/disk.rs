@@ -238,6 +238,11 @@ impl Disk {
         Some(if present == *body { Created::Yes } else { Created::Exists })
     }
 
+    /// Whether the next loss of power takes it.
+    pub(super) fn is_volatile(&self, key: &str) -> bool {
+        self.state().volatile.contains(key)
+    }
+
     pub(super) fn append(&self, key: &str, body: &Bytes) {
         let mut state = self.state();
         state.objects.insert(key.to_owned(), body.clone());
