@@ -13,6 +13,7 @@ mod ending;
 mod evidence;
 mod groups;
 mod history;
+mod hold;
 mod progress;
 mod resume;
 mod retry;
