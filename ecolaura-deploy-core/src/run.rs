@@ -25,7 +25,7 @@ mod unit;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::unit::panic_text;
+pub(crate) use self::{history::Account, unit::panic_text};
 pub use self::{
     retry::RetryPolicy,
     runner::{Finished, OnCancel, Runner},

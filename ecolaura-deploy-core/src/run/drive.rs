@@ -10,7 +10,7 @@ use super::{
     dispatcher::Dispatcher,
     emitter::Emitter,
     evidence::Evidence,
-    history::History,
+    history::{Account, History},
     resume::changed_inputs,
     runner::{Finished, Runner, check_environment},
     same,
@@ -208,12 +208,11 @@ impl Runner {
             return Err(Error::invalid("run.give_up", format!("{found} in {}, not `{run}`", cx.environment())));
         }
         let chain = read_whole(self.store.as_ref(), cx.environment(), run).await?;
-        let Some(damage) = chain.damage else {
+        let Some(damage) = chain.faults.first() else {
             return Err(Error::invalid("run.give_up", format!("the records of run `{run}` are whole"))
                 .advice("undo it with `Runner::roll_back`, or go on with `Runner::resume`"));
         };
-        let known = History::of(&chain.records).ok().flatten();
-        let result = back::left_as_it_is(known.as_ref(), &damage);
+        let result = back::left_as_it_is(&Account::of(&chain.records), &damage.error);
         *state = std::mem::take(state).ended(RunNote::new(run, result.clone(), self.clock.now()));
         Ok(result)
     }
