@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub(crate) use self::{
     guarded::Guarded,
     journal::Journal,
-    record::{read_chain, read_whole, run_prefix},
+    record::{Chain, Fault, READERS, read_chain, read_whole, run_prefix},
     releases::{NewRelease, StoredRelease},
     state::{newest_snapshot, prune_states, write_state},
 };

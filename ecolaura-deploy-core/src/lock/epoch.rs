@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     nonce::NonceSource,
     store::{self, Created, EnvironmentState, RunStore, seal},
+    vocabulary::EnvironmentName,
 };
 
 /// What an epoch works with.
@@ -55,6 +56,10 @@ impl Epoch {
     /// The fencing token.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(crate) fn environment(&self) -> &EnvironmentName {
+        self.ground.keys.environment()
     }
 
     /// The environment's state as it was found, after the epoch was ours.

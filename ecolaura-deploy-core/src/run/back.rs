@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use super::{
     RunResult,
     ending::superseded,
-    history::History,
+    history::{Account, History},
     undo::{Remains, Undoable},
     unit::Shared,
 };
 use crate::{
-    Error,
+    Error, ErrorRecord,
     context::Emit,
     event::{EventKind, StepOutcome},
 };
@@ -76,16 +76,17 @@ fn what_remains(history: &History) -> (Vec<Undoable>, Remains) {
 }
 
 /// The result of a run whose records are damaged and that nobody undoes: what can still be read of what it did.
-pub(super) fn left_as_it_is(known: Option<&History>, damage: &Error) -> RunResult {
+pub(super) fn left_as_it_is(known: &Account, damage: &Error) -> RunResult {
     let mut remains = Remains::default();
-    for remaining in known.map(History::effects).unwrap_or_default() {
+    for remaining in known.effects() {
         let how = remaining.undo.map_or_else(|| "nothing undoes it".to_owned(), |undo| undo.description);
         remains.add(remaining.step.clone(), format!("`{}`: {how}", remaining.step));
     }
-    let after = "what is behind the damaged record";
-    remains.add(after.to_owned(), format!("{after} cannot be read: compare the environment with the last release"));
+    let lost = "what is damaged or missing in its records";
+    remains.add(lost.to_owned(), format!("{lost} is not known: compare the environment with the last release"));
     let Remains { remaining, commands } = remains;
-    RunResult::NeedsOperator { failed: "its records".to_owned(), cause: damage.report(), remaining, commands }
+    let cause = ErrorRecord::from(damage).message;
+    RunResult::NeedsOperator { failed: "its records".to_owned(), cause, remaining, commands }
 }
 
 fn verdict(history: &History, cause: &str, Remains { remaining, commands }: Remains) -> RunResult {

@@ -10,7 +10,7 @@ use super::{
     dispatcher::Dispatcher,
     emitter::Emitter,
     evidence::Evidence,
-    history::History,
+    history::{Account, History},
     resume::changed_inputs,
     runner::{Finished, Runner, check_environment},
     same,
@@ -20,7 +20,7 @@ use crate::{
     Context, Error, ErrorKind, Result,
     context::{Emit, instant_in},
     event::EventKind,
-    lock::{self, Epoch},
+    lock::Epoch,
     pipeline::{Landing, Outputs, Pipeline, RELEASE},
     plan::{self, Plan, PlanProblems},
     store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain, read_whole},
@@ -82,11 +82,11 @@ impl Runner {
     pub async fn run(&self, cx: &Context, plan: Plan) -> Result<Finished> {
         check_environment(cx, &plan.pipeline)?;
         let run = self.run_id();
-        let epoch = self.acquire(cx, &run, plan.pipeline.landing).await?;
+        let epoch = self.acquire(cx, cx.environment(), &run, plan.pipeline.landing).await?;
         let mut state = epoch.state().clone();
         // Boxed, since these futures are large and callers put this one into their own.
         let ended = Box::pin(self.run_locked(cx, plan, &run, (&epoch, &mut state))).await;
-        self.release(cx, epoch, state).await;
+        self.release(epoch, state).await;
         ended
     }
 
@@ -194,10 +194,10 @@ impl Runner {
     /// Fails with [`ErrorKind::InvalidInput`] if `run` is not the open one, or if its records are whole:
     /// [`Runner::roll_back`] undoes it then. Deletes nothing.
     pub async fn give_up(&self, cx: &Context, run: &str) -> Result<RunResult> {
-        let epoch = self.acquire(cx, run, Landing::Unnumbered).await?;
+        let epoch = self.acquire(cx, cx.environment(), run, Landing::Unnumbered).await?;
         let mut state = epoch.state().clone();
         let given_up = self.give_up_locked(cx, run, &mut state).await;
-        self.release(cx, epoch, state).await;
+        self.release(epoch, state).await;
         given_up
     }
 
@@ -208,12 +208,11 @@ impl Runner {
             return Err(Error::invalid("run.give_up", format!("{found} in {}, not `{run}`", cx.environment())));
         }
         let chain = read_whole(self.store.as_ref(), cx.environment(), run).await?;
-        let Some(damage) = chain.damage else {
+        let Some(damage) = chain.faults.first() else {
             return Err(Error::invalid("run.give_up", format!("the records of run `{run}` are whole"))
                 .advice("undo it with `Runner::roll_back`, or go on with `Runner::resume`"));
         };
-        let known = History::of(&chain.records).ok().flatten();
-        let result = back::left_as_it_is(known.as_ref(), &damage);
+        let result = back::left_as_it_is(&Account::of(&chain.records), &damage.error);
         *state = std::mem::take(state).ended(RunNote::new(run, result.clone(), self.clock.now()));
         Ok(result)
     }
@@ -229,11 +228,11 @@ impl Runner {
         let Some(left) = self.left(cx, &open.run).await? else { return Ok(None) };
         let course = self.course(cx, (&open.run, &left.history), &pipeline, way).await?;
         let landing = if course == Course::Forward { left.history.landing } else { Landing::Unnumbered };
-        let epoch = self.acquire(cx, &open.run, landing).await?;
+        let epoch = self.acquire(cx, cx.environment(), &open.run, landing).await?;
         let mut state = epoch.state().clone();
         let ended =
             Box::pin(self.go_on_locked(cx, Arc::new(pipeline), (&open.run, left, course), (&epoch, &mut state))).await;
-        self.release(cx, epoch, state).await;
+        self.release(epoch, state).await;
         ended
     }
 
@@ -375,28 +374,6 @@ impl Runner {
         Ok(history.map(|history| Left { history, records: records.len() as u64, last }))
     }
 
-    async fn acquire(&self, cx: &Context, run: &str, landing: Landing) -> Result<Epoch> {
-        let request = lock::Request {
-            store: &self.store,
-            clock: &self.clock,
-            nonces: &self.nonces,
-            environment: cx.environment(),
-            run,
-            holder: &self.holder,
-            landing,
-            policy: self.lock,
-        };
-        let said = Arc::new(Said(self.on_wait.clone()));
-        Box::pin(lock::acquire(&self.context(cx).with_emit(said), request)).await
-    }
-
-    /// What cannot be released is taken over by the next deployer, who sees that this one is gone.
-    async fn release(&self, cx: &Context, epoch: Epoch, state: EnvironmentState) {
-        if let Err(error) = epoch.release(state).await {
-            (self.on_wait.0)(&format!("the lock of {} is not released: {}", cx.environment(), error.report()));
-        }
-    }
-
     fn shared(&self, cx: &Context, Of { run, epoch, plan, journal }: Of<'_>) -> Arc<Shared> {
         let pipeline = &plan.pipeline;
         let emitter = Arc::new(Emitter::new(
@@ -465,17 +442,6 @@ enum Settled {
     Finished(Finished),
     /// It was undone, if there was one.
     Undone(Option<String>),
-}
-
-/// Hands what is said about waiting to a listener.
-struct Said(super::runner::OnWait);
-
-impl Emit for Said {
-    fn emit(&self, _step: Option<&str>, kind: EventKind) {
-        if let EventKind::Status { message } | EventKind::Warning { message } = kind {
-            (self.0.0)(&message);
-        }
-    }
 }
 
 fn stale(old: &Plan, new: &Plan, undone: Option<&str>) -> Error {

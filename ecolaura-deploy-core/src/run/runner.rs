@@ -89,6 +89,12 @@ impl Finished {
         (handle.position().0 == self.outputs.plan.pipeline.id).then(|| handle.read(&self.outputs.outputs))?
     }
 
+    /// Whether it stopped because another deployer works on the environment by now, or may. The run is that one's to
+    /// end, and [`Finished::result`] is [`RunResult::Suspended`].
+    pub fn was_superseded(&self) -> bool {
+        !self.result.is_over() && self.outputs.is_ousted()
+    }
+
     /// Whether everything was done.
     pub fn succeeded(&self) -> bool {
         self.result == RunResult::Succeeded
