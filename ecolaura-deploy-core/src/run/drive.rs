@@ -383,6 +383,7 @@ impl Runner {
             environment: cx.environment(),
             run,
             holder: &self.holder,
+            machine: &self.machine,
             landing,
             policy: self.lock,
         };
