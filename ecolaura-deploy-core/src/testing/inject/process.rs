@@ -4,6 +4,8 @@ use std::{pin::pin, sync::Arc};
 
 use tokio::sync::watch;
 
+use super::CallFault;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
@@ -17,12 +19,13 @@ enum Life {
 pub struct Process {
     number: u32,
     life: Arc<watch::Sender<Life>>,
+    cut: Arc<watch::Sender<Option<CallFault>>>,
 }
 
 impl Process {
     /// A process that runs.
     pub fn new(number: u32) -> Self {
-        Self { number, life: Arc::new(watch::Sender::new(Life::Running)) }
+        Self { number, life: Arc::new(watch::Sender::new(Life::Running)), cut: Arc::default() }
     }
 
     /// Its number.
@@ -48,6 +51,21 @@ impl Process {
     /// Returns when it is stopped or dead.
     pub(crate) async fn stands(&self) {
         let _ = self.life.subscribe().wait_for(|life| *life != Life::Running).await;
+    }
+
+    /// From now on each of its calls to the run store has this fault.
+    pub fn cut_off(&self, fault: CallFault) {
+        self.cut.send_replace(Some(fault));
+    }
+
+    /// What it meets at the run store since it was cut off.
+    pub fn is_cut_off(&self) -> Option<CallFault> {
+        *self.cut.borrow()
+    }
+
+    /// Returns when it is cut off.
+    pub(crate) async fn is_alone(&self) {
+        let _ = self.cut.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Stops it, as `SIGSTOP` or a sleeping laptop does.
