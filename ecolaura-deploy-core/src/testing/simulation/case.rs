@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Make, Simulation,
     life::{Ended, Scene},
+    machine::SimMachine,
     mishap::{Mishap, Profile},
     observe::{self, Subjects},
     stage::{Stage, job},
@@ -128,6 +129,11 @@ pub(super) async fn play(simulation: &Simulation, seed: u64, mishaps: Vec<Mishap
         disk: Disk::new(),
         injector: Injector::seeded(seed),
         clock: Arc::new(SimClock::new(seed)),
+        machine: SimMachine::default(),
+        aftermath: mishaps.iter().find_map(|mishap| match mishap {
+            Mishap::OneMachine { aftermath } => Some(*aftermath),
+            _ => None,
+        }),
         said: Arc::default(),
     };
     let mut subjects = smooth.subjects.clone();

@@ -1,11 +1,7 @@
 //! What a simulation came to.
 
-use super::{case::Observed, life::Ended, mishap::Mishap, observe, world::CANARY};
-use crate::{
-    ErrorKind,
-    run::RunResult,
-    testing::{inject::CallFault, invariants},
-};
+use super::{case::Observed, life::Ended, observe, world::CANARY};
+use crate::{ErrorKind, run::RunResult, testing::invariants};
 
 /// How a case ended, in the words of the fault matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,15 +113,8 @@ impl Observed {
         broken
     }
 
-    /// I4: every process ends within its deadlines, unless the store hangs, for which there is no deadline.
+    /// I4: every process ends within its deadlines.
     fn stuck(&self) -> Vec<String> {
-        let hangs = |mishap: &Mishap| match mishap {
-            Mishap::Call { call, fault, .. } => call.starts_with("store.") && *fault == CallFault::Hang,
-            _ => false,
-        };
-        if self.mishaps.iter().any(hangs) {
-            return Vec::new();
-        }
         let stuck = self.processes.iter().filter_map(|(number, ended)| match ended {
             Ended::Stuck => Some(format!("I4: process {number} does not end")),
             Ended::Panicked => Some(format!("I4: process {number} panicked")),
