@@ -57,7 +57,7 @@ impl CrashStore {
             self.flush(key, fault.filter(|_| self.disk.is_volatile(key))).await?;
             return Ok(exists);
         }
-        self.disk.append(key, &body);
+        self.disk.append(key, &body, &self.process);
         self.flush(key, fault).await?;
         self.disk.acknowledge(key);
         Ok(Created::Yes)

@@ -1,6 +1,9 @@
 //! One simulation: a fresh world, mishaps, processes until the environment is closed, and the next deploy.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +19,6 @@ use super::{
 use crate::{
     Context,
     event::{Event, EventKind},
-    run::RunResult,
     testing::{
         inject::{Disk, Entry, Injector, Process},
         invariants::{self, Ready},
@@ -78,11 +80,9 @@ impl Observed {
         lines.join("\n")
     }
 
-    /// How the process ended that closed the environment or asked for an operator; how the last one did, if none did.
+    /// How the process ended that worked on the environment last.
     pub fn last(&self) -> Option<&Ended> {
-        let ends = |ended: &&Ended| ended.closes() || matches!(ended, Ended::Finished(RunResult::NeedsOperator { .. }));
-        let ended = || self.processes.iter().map(|(_, ended)| ended);
-        ended().rfind(ends).or_else(|| ended().next_back())
+        last(&self.disk, &self.processes)
     }
 
     /// What the first process did: where things can go wrong.
@@ -119,6 +119,18 @@ impl Observed {
             state: self.found,
         }
     }
+}
+
+/// How the process ended that wrote to a run under the newest epoch: a process that was paused may end after one that
+/// came later. The last one to end, where none wrote to a run.
+pub(super) fn last<'a>(disk: &Disk, processes: &'a [(u32, Ended)]) -> Option<&'a Ended> {
+    let authors = disk.authors();
+    let writers: BTreeSet<u32> =
+        authors.iter().filter(|(key, _)| key.contains("/runs/")).map(|(_, process)| *process).collect();
+    let holders = authors.iter().rev().filter(|(key, _)| key.ends_with("/held")).map(|(_, process)| process);
+    let ended = |process: &u32| processes.iter().find(|(number, _)| number == process);
+    let newest = holders.filter(|process| writers.contains(process)).find_map(ended);
+    newest.or(processes.last()).map(|(_, ended)| ended)
 }
 
 /// Plays one simulation, within a runtime whose clock is paused.

@@ -106,7 +106,9 @@ impl Stage {
         let mut processes = self.together(1, together.unwrap_or(1)).await;
         self.damage();
         let asks = |ended: &Ended| matches!(ended, Ended::Finished(RunResult::NeedsOperator { .. }));
-        let over = |processes: &[(u32, Ended)]| processes.iter().any(|(_, ended)| ended.closes() || asks(ended));
+        let over = |processes: &[(u32, Ended)]| {
+            super::case::last(&self.scene.disk, processes).is_some_and(|ended| ended.closes() || asks(ended))
+        };
         for _ in 1..PROCESSES {
             if over(&processes) {
                 break;

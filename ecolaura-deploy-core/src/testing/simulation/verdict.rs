@@ -35,10 +35,13 @@ impl Observed {
         }
     }
 
-    /// What an operator is asked to do, if anything. Who is killed asks for nothing; who came before may have.
+    /// What an operator is asked to do, if anything: by whoever worked on the environment last if that ended, otherwise
+    /// by the last one that could say anything.
     fn asks(&self) -> Option<String> {
-        let spoke = |ended: &&Ended| !matches!(ended, Ended::Killed);
-        let last = self.last().filter(spoke).or_else(|| self.processes.iter().map(|(_, ended)| ended).rfind(spoke))?;
+        let over = |ended: &&Ended| ended.closes() || matches!(ended, Ended::Finished(RunResult::NeedsOperator { .. }));
+        let speaks = |ended: &&Ended| !matches!(ended, Ended::Killed | Ended::Finished(RunResult::Suspended { .. }));
+        let last = self.last().filter(over);
+        let last = last.or_else(|| self.processes.iter().map(|(_, ended)| ended).rfind(speaks))?;
         match last {
             Ended::Finished(RunResult::NeedsOperator { failed, cause, commands, .. }) => {
                 Some(format!("`{failed}` failed: {cause}; to do: {}", commands.join("; ")))
