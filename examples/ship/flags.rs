@@ -1,51 +1,30 @@
 //! The feature flags of an environment: a file in flagd's format that begins as the sample's and is switched by releases.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use ecolaura_deploy_core::{
-    Context, Error, Result,
+    Context, Result,
     backend::{FeatureFlags, FlagChange, FlagState},
     local::flags::FlagFile,
     plan::{Action, Change, World},
     step::{Applied, EffectClass, NoUndo, Planned, Step, StepPlan},
     vocabulary::Name,
 };
-use serde_json::Value;
 
 /// Flags in a file; those that are not there yet are as the sample defines them.
 #[derive(Debug, Clone)]
 pub struct SampleFlags {
     live: FlagFile,
     defined: FlagFile,
-    path: PathBuf,
     definitions: PathBuf,
 }
 
 impl SampleFlags {
     /// The flags in `path`, as `definitions` define them.
     pub fn new(name: Name, path: PathBuf, definitions: PathBuf) -> Self {
-        Self { live: FlagFile::new(name.clone(), &path), defined: FlagFile::new(name, &definitions), path, definitions }
+        Self { live: FlagFile::new(name.clone(), path), defined: FlagFile::new(name, &definitions), definitions }
     }
-
-    /// The flags that are defined and not in the file yet, and the file's content with them.
-    fn missing(&self) -> Result<(Vec<String>, Value)> {
-        let defined = read(&self.definitions)?;
-        let mut live = if self.path.exists() { read(&self.path)? } else { defined.clone() };
-        let flags = |file: &Value| file["flags"].as_object().cloned().unwrap_or_default();
-        let there = if self.path.exists() { flags(&live) } else { serde_json::Map::new() };
-        let new: Vec<_> = flags(&defined).into_iter().filter(|(name, _)| !there.contains_key(name)).collect();
-        for (name, definition) in &new {
-            live["flags"][name] = definition.clone();
-        }
-        Ok((new.into_iter().map(|(name, _)| name).collect(), live))
-    }
-}
-
-fn read(path: &Path) -> Result<Value> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("flags.read", path, error))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::invalid("flags.read", format!("`{}`: {error}", path.display())).with_source(error))
 }
 
 #[async_trait]
@@ -59,7 +38,7 @@ impl FeatureFlags for SampleFlags {
     }
 
     async fn get(&self, cx: &Context, flag: &str) -> Result<FlagState> {
-        let (new, _) = self.missing()?;
+        let new = self.live.undefined(cx, &self.definitions).await?;
         let defined = new.iter().any(|name| name == flag);
         if defined { self.defined.get(cx, flag).await } else { self.live.get(cx, flag).await }
     }
@@ -88,8 +67,8 @@ impl Step for DefineFlags {
         EffectClass::Converging
     }
 
-    async fn plan(&self, _cx: &Context, _input: Planned<()>) -> Result<StepPlan<()>> {
-        let (new, _) = self.0.missing()?;
+    async fn plan(&self, cx: &Context, _input: Planned<()>) -> Result<StepPlan<()>> {
+        let new = self.0.live.undefined(cx, &self.0.definitions).await?;
         if new.is_empty() {
             return Ok(StepPlan::unchanged(vec![Change::unchanged(World::Flag, "definitions")], ()));
         }
@@ -97,13 +76,8 @@ impl Step for DefineFlags {
         Ok(StepPlan::changing(new.into_iter().map(change).collect()))
     }
 
-    async fn apply(&self, _cx: &Context, _input: ()) -> Result<Applied<(), NoUndo>> {
-        let (_, file) = self.0.missing()?;
-        let failed = |error| Error::io("flags.define", &self.0.path, error);
-        let scratch = self.0.path.with_extension("new");
-        std::fs::create_dir_all(self.0.path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-        std::fs::write(&scratch, format!("{file:#}\n")).map_err(failed)?;
-        std::fs::rename(&scratch, &self.0.path).map_err(failed)?;
+    async fn apply(&self, cx: &Context, _input: ()) -> Result<Applied<(), NoUndo>> {
+        self.0.live.define(cx, &self.0.definitions).await?;
         Ok(Applied::new(()))
     }
 }

@@ -170,7 +170,7 @@ impl Left {
                     left.to_approve = Some(plan).filter(|plan| plan.steps.iter().any(|step| step.name == APPROVE));
                 }
                 RecordBody::Done { step, .. } if step == APPROVE => left.to_approve = None,
-                RecordBody::Done { step, output, .. } | RecordBody::Unchanged { step, output }
+                RecordBody::Done { step, output, .. } | RecordBody::Unchanged { step, output, .. }
                     if step == KEEP_MIGRATIONS =>
                 {
                     migrations = Some(output);

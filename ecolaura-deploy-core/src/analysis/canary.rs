@@ -78,6 +78,7 @@ async fn first_interval(cx: &Context, source: &dyn MetricSource, subject: &Subje
         std::future::pending::<()>().await;
     };
     tokio::select! {
+        biased;
         () = baseline => Ok(()),
         slept = cx.sleep("analysis.run", analysis.interval) => slept,
     }

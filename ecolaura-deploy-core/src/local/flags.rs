@@ -34,6 +34,75 @@ impl FlagFile {
     pub fn new(name: Name, path: impl Into<PathBuf>) -> Self {
         Self { name, path: path.into() }
     }
+
+    /// The flags that `definitions`, a file of the same format, has and this one lacks. Reads only; all of them if this
+    /// file is not there yet.
+    pub async fn undefined(&self, cx: &Context, definitions: impl Into<PathBuf>) -> Result<Vec<String>> {
+        cx.check("flags.get")?;
+        let (path, definitions) = (self.path.clone(), definitions.into());
+        blocking("flags.get", move || {
+            let wanted = Document::read("flags.get", &definitions)?;
+            let mut document = Document::read_or("flags.get", &path, &wanted)?;
+            document.define(&wanted)
+        })
+        .await
+    }
+
+    /// Adds the flags that `definitions`, a file of the same format, has and this one lacks, as they are there, and
+    /// answers their names. Flags that are here stay as they are; a file that is not there begins as `definitions`
+    /// without its flags. Idempotent, fenced as [`FeatureFlags::set`]; a cancel leaves the old or the new file.
+    pub async fn define(&self, cx: &Context, definitions: impl Into<PathBuf>) -> Result<Vec<String>> {
+        cx.check("flags.set")?;
+        let (cx, path, definitions) = (cx.clone(), self.path.clone(), definitions.into());
+        blocking("flags.set", move || {
+            let wanted = Document::read("flags.set", &definitions)?;
+            let path = made(&path)?;
+            change(
+                &cx,
+                &path,
+                || Document::read_or("flags.set", &path, &wanted),
+                |document| {
+                    let added = document.define(&wanted)?;
+                    Ok((if added.is_empty() { Applied::Already } else { Applied::Changed }, added))
+                },
+            )
+        })
+        .await
+    }
+}
+
+/// Where a file is, or will be: its folder is made.
+fn made(path: &Path) -> Result<PathBuf> {
+    let failed = |error| Error::io("flags.set", path, error);
+    match path.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        found => return found.map_err(failed),
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let name = path.file_name().ok_or_else(|| {
+        Error::invalid("flags.set", format!("`{}` is no file name", path.display())).advice("name a file")
+    })?;
+    Ok(folder.canonicalize().map_err(failed)?.join(name))
+}
+
+/// Changes the file at `path`, as the only writer.
+fn change<T>(
+    cx: &Context,
+    path: &Path,
+    read: impl FnOnce() -> Result<Document>,
+    edit: impl FnOnce(&mut Document) -> Result<(Applied, T)>,
+) -> Result<T> {
+    let _lock = rewrite::lock(cx, path)?;
+    let fence = Fence::read(cx, path)?;
+    let mut document = read()?;
+    let (applied, answer) = edit(&mut document)?;
+    fence.keep()?;
+    match applied {
+        Applied::Already => {}
+        Applied::Changed => rewrite::replace(path, &document.to_bytes()?)?,
+    }
+    Ok(answer)
 }
 
 #[async_trait]
@@ -56,21 +125,13 @@ impl FeatureFlags for FlagFile {
         .await
     }
 
-    async fn set(&self, cx: &Context, change: &FlagChange) -> Result<()> {
+    async fn set(&self, cx: &Context, wanted: &FlagChange) -> Result<()> {
         cx.check("flags.set")?;
-        let (cx, path, change) = (cx.clone(), self.path.clone(), change.clone());
+        let (cx, path, wanted) = (cx.clone(), self.path.clone(), wanted.clone());
         blocking("flags.set", move || {
             // The link stays a link: what it points to is replaced.
             let path = path.canonicalize().map_err(|error| Error::io("flags.set", &path, error))?;
-            let _lock = rewrite::lock(&cx, &path)?;
-            let fence = Fence::read(&cx, &path)?;
-            let mut document = Document::read("flags.set", &path)?;
-            let applied = document.apply(&change)?;
-            fence.keep()?;
-            match applied {
-                Applied::Already => Ok(()),
-                Applied::Changed => rewrite::replace(&path, &document.to_bytes()?),
-            }
+            change(&cx, &path, || Document::read("flags.set", &path), |document| Ok((document.apply(&wanted)?, ())))
         })
         .await
     }
@@ -146,6 +207,30 @@ impl Document {
         Ok(Self { operation, path: path.to_owned(), root })
     }
 
+    /// That at `path`, or if there is none, `model` without its flags.
+    fn read_or(operation: &'static str, path: &Path, model: &Self) -> Result<Self> {
+        match path.try_exists() {
+            Ok(true) => Self::read(operation, path),
+            Ok(false) => {
+                model.flags()?;
+                let mut root = model.root.clone();
+                root["flags"] = json!({});
+                Ok(Self { operation, path: path.to_owned(), root })
+            }
+            Err(error) => Err(Error::io(operation, path, error)),
+        }
+    }
+
+    /// Adds what `wanted` has and this one lacks; the names of what it added.
+    fn define(&mut self, wanted: &Self) -> Result<Vec<String>> {
+        let there = self.flags()?;
+        let new: Vec<_> = wanted.flags()?.iter().filter(|(name, _)| !there.contains_key(*name)).collect();
+        for (name, definition) in &new {
+            self.root["flags"][name.as_str()] = (*definition).clone();
+        }
+        Ok(new.into_iter().map(|(name, _)| name.clone()).collect())
+    }
+
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(&self.root)
             .map_err(|error| Error::internal(self.operation, "the flags could not be written").with_source(error))?;
@@ -157,11 +242,15 @@ impl Document {
         Error::new(kind, self.operation, message).with("file", self.path.display())
     }
 
-    fn flag(&self, flag: &str) -> Result<&Map<String, Value>> {
-        let flags = self.root.get("flags").and_then(Value::as_object).ok_or_else(|| {
+    fn flags(&self) -> Result<&Map<String, Value>> {
+        self.root.get("flags").and_then(Value::as_object).ok_or_else(|| {
             self.error(ErrorKind::InvalidInput, "there is no object `flags`".to_owned())
                 .advice("the file must be in flagd's definition format")
-        })?;
+        })
+    }
+
+    fn flag(&self, flag: &str) -> Result<&Map<String, Value>> {
+        let flags = self.flags()?;
         let definition = flags.get(flag).ok_or_else(|| {
             let known: Vec<_> = flags.keys().map(|name| format!("`{name}`")).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

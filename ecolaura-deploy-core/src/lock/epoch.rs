@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    claims::Claim,
+    Gone, Holder,
+    claims::{self, Claim},
     layout::{self, Keys, Released},
     loss::Loss,
+    process::Machine,
     prune,
 };
 use crate::{
@@ -26,11 +28,17 @@ pub(super) struct Ground {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) nonces: Arc<dyn NonceSource>,
     pub(super) keys: Keys,
+    pub(super) machine: Arc<dyn Machine>,
 }
 
 impl Ground {
     pub(super) fn nonce(&self) -> String {
         format!("{:016x}", self.nonces.next())
+    }
+
+    /// Whether the holder of what has `nonce` is gone.
+    pub(super) fn is_gone(&self, holder: &Holder, nonce: &str) -> Gone {
+        claims::is_gone(self.machine.as_ref(), self.keys.environment(), holder, nonce)
     }
 
     pub(super) fn now(&self) -> Timestamp {

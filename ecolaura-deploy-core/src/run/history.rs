@@ -47,7 +47,7 @@ pub(crate) struct Account {
     prepared: BTreeMap<String, UndoRecord>,
     /// The class of each step's last effect.
     classes: BTreeMap<String, EffectClass>,
-    /// What each step read beyond its inputs, before its last effect.
+    /// What each step read beyond its inputs, before its last effect or when it had nothing to do.
     fingerprints: BTreeMap<String, Digest>,
     /// Steps whose effects are gone again.
     undone: BTreeSet<String>,
@@ -93,10 +93,10 @@ impl History {
         self.account.steps.get(step)
     }
 
-    /// What a step that is done, or was passed over, read beyond its inputs.
+    /// What a step that is done, had nothing to do, or was passed over, read beyond its inputs.
     pub(super) fn fingerprint(&self, step: &StepSummary) -> Option<Digest> {
         match self.past(&step.name) {
-            Some(Past::Done { .. }) => self.account.fingerprints.get(&step.name).copied(),
+            Some(Past::Done { .. } | Past::Unchanged { .. }) => self.account.fingerprints.get(&step.name).copied(),
             None if step.skipped => step.fingerprint,
             _ => None,
         }
@@ -175,7 +175,12 @@ impl Account {
                 let undo = undo.or_else(|| self.prepared.get(&step).cloned());
                 self.steps.insert(step, Past::Done { output, undo, at });
             }
-            RecordBody::Unchanged { step, output } => _ = self.steps.insert(step, Past::Unchanged { output }),
+            RecordBody::Unchanged { step, output, fingerprint } => {
+                if let Some(fingerprint) = fingerprint {
+                    self.fingerprints.insert(step.clone(), fingerprint);
+                }
+                self.steps.insert(step, Past::Unchanged { output });
+            }
             RecordBody::Failed { step, attempt, error, undo, again } => {
                 self.steps.insert(step, Past::Failed { attempt, error, undo, again, at });
             }

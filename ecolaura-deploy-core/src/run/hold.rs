@@ -28,6 +28,7 @@ impl Runner {
             environment,
             run,
             holder: &self.holder,
+            machine: &self.machine,
             landing,
             policy: self.lock,
         };

@@ -30,7 +30,7 @@ use crate::{
     plan::{Plan, check_refined},
     step::{EffectClass, Need, Probed, UndoRecord},
     store::{Journal, RecordBody},
-    vocabulary::Fingerprint,
+    vocabulary::{Digest, Fingerprint},
 };
 
 /// What every unit of a run shares.
@@ -268,7 +268,8 @@ impl Shared {
         check_refined(&node.name, &self.plan.summary.steps[index].changes, &refined.plan.changes)?;
         let ErasedPlan { need, output, fingerprint, .. } = refined.plan;
         if let (Need::Nothing, Some(output)) = (need, output) {
-            return self.nothing_left(index, attempt, output, progress).await;
+            let fingerprint = fingerprint.as_ref().map(Fingerprint::digest);
+            return self.nothing_left(index, attempt, (output, fingerprint), progress).await;
         }
         let prior = progress.has_left().then(|| progress.undo()).flatten();
         if !progress.has_left() {
@@ -316,12 +317,18 @@ impl Shared {
     }
 
     /// Nothing is left to do: because there never was, or because an earlier attempt did it and its answer was lost.
-    async fn nothing_left(&self, index: usize, attempt: u32, output: Output, progress: &Progress) -> Result<Passed> {
+    async fn nothing_left(
+        &self,
+        index: usize,
+        attempt: u32,
+        (output, fingerprint): (Output, Option<Digest>),
+        progress: &Progress,
+    ) -> Result<Passed> {
         let passed = if progress.has_left() {
             Passed::Done { at: self.record_done(index, attempt, &output, progress.undo()).await? }
         } else {
             let step = self.node(index).name.clone();
-            self.journal.append(RecordBody::Unchanged { step, output: output.json.clone() }).await?;
+            self.journal.append(RecordBody::Unchanged { step, output: output.json.clone(), fingerprint }).await?;
             Passed::Unchanged
         };
         self.outputs.set(index, output.value);

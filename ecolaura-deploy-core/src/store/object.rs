@@ -4,6 +4,7 @@ mod staged;
 mod walk;
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -74,6 +75,22 @@ impl ObjectRunStore {
         }
     }
 
+    /// Makes an object durable that somebody put there who may have died before it was, or whose flushing failed.
+    async fn flush(&self, key: &str) -> Result<()> {
+        let Some(dir) = self.dir.clone() else { return Ok(()) };
+        let path = key.to_owned();
+        let flushed = tokio::task::spawn_blocking(move || flush(&dir, &path)).await;
+        let failed = |error: io::Error| {
+            Error::io("store.create", Path::new(&self.place).join(key), error).with_effect(Effect::Unknown)
+        };
+        match flushed {
+            // Whoever put it there has removed it again.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(flushed) => flushed.map_err(failed),
+            Err(error) => Err(Error::internal("store.create", "the flushing broke off").with_source(error)),
+        }
+    }
+
     /// One attempt. `None` asks for another one: the store says that the object exists and does not have it, which is
     /// how it refuses two creates at the same time; or the folder was cleaned up between its making and its use.
     async fn try_create(&self, key: &str, body: &Bytes) -> Result<Option<Created>> {
@@ -83,8 +100,8 @@ impl ObjectRunStore {
         let exists = matches!(error, object_store::Error::AlreadyExists { .. });
         match (self.get(key).await, exists) {
             // A create that was retried below us, or whose answer was lost, sees its own object.
-            (Ok(Some(present)), _) if present == body => Ok(Some(Created::Yes)),
-            (Ok(Some(_)), true) => Ok(Some(Created::Exists)),
+            (Ok(Some(present)), _) if present == body => self.flush(key).await.map(|()| Some(Created::Yes)),
+            (Ok(Some(_)), true) => self.flush(key).await.map(|()| Some(Created::Exists)),
             (Ok(None), true) => Ok(None),
             (Ok(None), false) if io_kind(&error) == Some(io::ErrorKind::NotFound) => Ok(None),
             (Err(unread), true) => Err(unread),
@@ -96,6 +113,16 @@ impl ObjectRunStore {
             }
         }
     }
+}
+
+/// Flushes the file at `key` below `dir`, and the folders above it.
+fn flush(dir: &Path, key: &str) -> io::Result<()> {
+    let file = dir.join(key);
+    File::open(&file)?.sync_all()?;
+    file.ancestors()
+        .skip(1)
+        .take_while(|folder| folder.starts_with(dir))
+        .try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
 /// Lists files on a thread that may wait.

@@ -93,6 +93,9 @@ pub enum RecordBody {
         step: String,
         /// What it gives.
         output: serde_json::Value,
+        /// The digest over what it read beyond its inputs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Digest>,
     },
     /// An attempt failed.
     Failed {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use ecolaura_deploy_core::{
     Context, Error, ErrorKind, Result,
     clock::FixedClock,
-    event::{EventKind, EventSink, RecordingSink, StepOutcome},
+    event::{Event, EventKind, EventSink, RecordingSink, StepOutcome},
     lock::{Holder, LockPolicy, Wait},
     pipeline::{Handle, Pipeline, constant},
     plan::{Action, Change, World},
@@ -23,7 +23,7 @@ use ecolaura_deploy_core::{
     steps::WindowGate,
     store::{Created, ObjectRunStore, RunStore},
     testing::{Fault, recording},
-    vocabulary::ReleaseSequence,
+    vocabulary::{Fingerprint, ReleaseSequence},
     window::MaintenanceWindow,
 };
 use jiff::civil::{Weekday, time};
@@ -288,6 +288,61 @@ async fn another_pipeline_is_refused_by_name_and_changes_nothing() {
     let finished = runner.recover(&cx(), edited(&ledger)).await.unwrap().unwrap();
     assert!(matches!(finished.result, RunResult::RolledBack { .. }), "an edited pipeline still takes it back");
     assert!(ledger.done().is_empty());
+}
+
+/// There is nothing to do in it, which it knows once its input is known; it reads a file.
+#[derive(Debug)]
+struct Reads(Arc<Mutex<&'static str>>);
+
+#[async_trait]
+impl Step for Reads {
+    type Input = String;
+    type Output = String;
+    type Undo = NoUndo;
+    fn kind(&self) -> &'static str {
+        "reads"
+    }
+    fn effect_class(&self) -> EffectClass {
+        EffectClass::Converging
+    }
+    async fn plan(&self, _cx: &Context, input: Planned<String>) -> Result<StepPlan<String>> {
+        let change = Change::new(World::File, "file", Action::Create, "if it is not there");
+        let content = *self.0.lock().unwrap();
+        let plan = match input.known() {
+            Some(input) => StepPlan::unchanged(vec![Change::unchanged(World::File, "file")], input.clone()),
+            None => StepPlan::changing(vec![change]),
+        };
+        Ok(plan.fingerprint(Fingerprint::new().part("content", content)))
+    }
+    async fn apply(&self, _cx: &Context, input: String) -> Result<Applied<String, NoUndo>> {
+        Ok(Applied::new(input))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_had_nothing_to_do_is_held_to_what_it_read() {
+    let (ledger, content) = (Ledger::default(), Arc::new(Mutex::new("one")));
+    let store = ticking(&ledger);
+    let reading = || {
+        let mut pipeline = pipeline();
+        let build = pipeline.add("build", Act::new("build", &ledger), Vec::<Handle<String>>::new());
+        let read = pipeline.add("read", Reads(Arc::clone(&content)), build);
+        pipeline.add("push", Act::new("push", &ledger), vec![read]);
+        pipeline
+    };
+    let (runner, sink) = process(&store, 1);
+    let plan = runner.plan(&cx(), reading()).await.unwrap();
+    assert!(cut(&ledger, 20, runner.run(&cx(), plan)).await.is_none());
+    let unchanged =
+        |event: &Event| matches!(event.kind, EventKind::StepFinished { outcome: StepOutcome::Unchanged, .. });
+    assert!(sink.events().iter().any(unchanged), "{}", recording::lines(&sink.events()));
+
+    *content.lock().unwrap() = "two";
+    let (runner, _) = process(&store, 2);
+    let error = runner.resume(&cx(), reading()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Conflict && error.report().contains("step `read`"), "{}", error.report());
+    *content.lock().unwrap() = "one";
+    assert!(runner.resume(&cx(), reading()).await.unwrap().unwrap().succeeded());
 }
 
 /// An effect of which the outcome is never told, and what a probe then says.

@@ -56,7 +56,10 @@ fn is_long() -> bool {
 }
 
 fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
-    let (simulation, table) = (simulation.clone(), Arc::clone(table));
+    let (mut simulation, table) = (simulation.clone(), Arc::clone(table));
+    if let Some(check) = case.check {
+        simulation = simulation.check(check);
+    }
     Trial::test(case.name.clone(), move || {
         let verdict = simulation.judge(case.seed(), &case.mishaps);
         table.note(case.family, &case.name, &verdict);

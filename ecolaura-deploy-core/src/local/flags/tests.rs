@@ -126,3 +126,30 @@ async fn the_newest_epoch_stands_beside_the_flags_and_is_not_theirs() {
     let error = another.set(&under(6), &change("off", "on")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Corrupt && error.report().contains("flags.json.epochs"), "{}", error.report());
 }
+
+#[tokio::test]
+async fn what_is_not_defined_yet_is_added_and_what_is_there_stays() {
+    let (folder, defined) = flags();
+    let path = folder.path().join("live/flags.json");
+    let live = FlagFile::new("flags".parse().unwrap(), &path);
+    let epoch = |epoch| cx().with_epoch(epoch);
+    assert_eq!(live.undefined(&cx(), &defined.path).await.unwrap(), ["banner", "new-checkout"]);
+    assert_eq!(live.define(&epoch(5), &defined.path).await.unwrap(), ["banner", "new-checkout"]);
+    live.set(&epoch(5), &change("off", "on")).await.unwrap();
+    let more = FILE.replace("banner", "poster").replace("\"off\",\n", "\"on\",\n");
+    std::fs::write(&defined.path, more).unwrap();
+    assert_eq!(live.define(&epoch(4), &defined.path).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(live.define(&epoch(5), &defined.path).await.unwrap(), ["poster"]);
+    assert!(live.define(&epoch(5), &defined.path).await.unwrap().is_empty());
+    assert_eq!(live.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "on"));
+    let found: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(found["flags"].as_object().unwrap().len(), 3);
+    assert!(found["$evaluators"].is_object(), "what is beside the flags comes along");
+
+    std::fs::write(&defined.path, "{}").unwrap();
+    for flags in [&live, &FlagFile::new("flags".parse().unwrap(), folder.path().join("other.json"))] {
+        let report = flags.define(&cx(), &defined.path).await.unwrap_err().report();
+        assert!(report.contains("no object `flags`"), "{report}");
+    }
+    assert!(!folder.path().join("other.json").exists());
+}

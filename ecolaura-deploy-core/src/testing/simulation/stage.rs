@@ -50,7 +50,7 @@ impl Stage {
                 Mishap::Store { nth, fault, lasting } => disk.fail_at(self.earlier + nth, *fault, *lasting),
                 Mishap::Kill { nth, done: false } => injector.when(*nth, self.at_current(Process::kill)),
                 Mishap::Kill { nth, done: true } => injector.when_done(*nth, self.at_current(Process::kill)),
-                Mishap::Takeover { nth, .. } => injector.when(*nth, self.at_current(Process::pause)),
+                Mishap::Takeover { nth, calls } => injector.when(*nth, self.pause_current(*calls)),
                 Mishap::Clock { nth, seconds } => {
                     let (clock, seconds) = (Arc::clone(&self.scene.clock), *seconds);
                     injector.when(*nth, move || clock.jump(seconds));
@@ -59,15 +59,31 @@ impl Stage {
                     let cancel = self.cancel.clone();
                     injector.when(*nth, move || cancel.cancel());
                 }
-                Mishap::Step { .. } | Mishap::Damage { .. } | Mishap::Together { .. } => {}
+                Mishap::StoreLost { nth, fault, .. } => {
+                    let fault = *fault;
+                    injector.when(*nth, self.at_current(move |process| process.cut_off(fault)));
+                }
+                Mishap::Step { .. } | Mishap::Damage { .. } | Mishap::Together { .. } | Mishap::OneMachine { .. } => {}
             }
         }
     }
 
     /// Does `what` to the process that began last.
-    fn at_current(&self, what: fn(&Process)) -> impl FnOnce() + Send + use<> {
+    fn at_current<F: Fn(&Process) + Send>(&self, what: F) -> impl FnOnce() + Send + use<F> {
         let current = Arc::clone(&self.current);
         move || current.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(what)
+    }
+
+    /// Pauses the process that began last, for so many calls of others.
+    fn pause_current(&self, calls: u32) -> impl FnOnce() + Send + use<> {
+        let (pause, injector) = (self.at_current(Process::pause), self.scene.injector.clone());
+        let current = Arc::clone(&self.current);
+        move || {
+            pause();
+            let paused = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let now = u32::try_from(injector.ledger().len()).unwrap_or(u32::MAX);
+            injector.when(now.saturating_add(calls), move || paused.iter().for_each(Process::resume));
+        }
     }
 
     fn process(&self, number: u32) -> Process {
@@ -90,7 +106,9 @@ impl Stage {
         let mut processes = self.together(1, together.unwrap_or(1)).await;
         self.damage();
         let asks = |ended: &Ended| matches!(ended, Ended::Finished(RunResult::NeedsOperator { .. }));
-        let over = |processes: &[(u32, Ended)]| processes.iter().any(|(_, ended)| ended.closes() || asks(ended));
+        let over = |processes: &[(u32, Ended)]| {
+            super::case::last(&self.scene.disk, processes).is_some_and(|ended| ended.closes() || asks(ended))
+        };
         for _ in 1..PROCESSES {
             if over(&processes) {
                 break;
@@ -113,7 +131,7 @@ impl Stage {
         ended.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets process `number` live, and another one beside it if it is paused.
+    /// Lets process `number` live, and another one beside it if it is paused or loses the store; that one may be too.
     async fn one(&self, number: u32, ended: &Mutex<Vec<(u32, Ended)>>) {
         let note = |number, how| ended.lock().unwrap_or_else(PoisonError::into_inner).push((number, how));
         let process = self.process(number);
@@ -122,24 +140,17 @@ impl Stage {
             biased;
             how = &mut life => return note(number, how),
             () = stands(&process) => {}
+            () = process.is_alone(), if self.goes_on_beside() => {}
         }
-        let second = self.process(self.last_number() + 1);
-        self.resume_later(&process);
         let other = async {
-            note(second.number(), self.scene.live(&second, self.job(second.number())).await);
+            Box::pin(self.one(self.last_number() + 1, ended)).await;
             process.resume();
         };
         tokio::join!(async { note(number, life.await) }, other);
     }
 
-    fn resume_later(&self, process: &Process) {
-        let later = self.mishaps.iter().find_map(|mishap| match mishap {
-            Mishap::Takeover { calls, .. } => Some(*calls),
-            _ => None,
-        });
-        let now = u32::try_from(self.scene.injector.ledger().len()).unwrap_or(u32::MAX);
-        let resumed = process.clone();
-        self.scene.injector.when(now.saturating_add(later.unwrap_or(1)), move || resumed.resume());
+    fn goes_on_beside(&self) -> bool {
+        self.mishaps.iter().any(|mishap| matches!(mishap, Mishap::StoreLost { beside: true, .. }))
     }
 
     fn damage(&self) {
