@@ -33,13 +33,13 @@ mod ship {
     pub mod summary;
 }
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use ecolaura_deploy_core::{
     Context, Error, Result,
     local::cluster::run_agent_if_asked,
-    report::{Style, plain::render_plan},
+    report::plain::render_plan,
     run::{RunResult, stop_on_signals},
 };
 use ship::{
@@ -48,7 +48,7 @@ use ship::{
     promotion,
     recovery::{self, Settled},
     rollback,
-    session::Session,
+    session::{Session, style},
     site_server, summary,
 };
 use tokio_util::sync::CancellationToken;
@@ -130,7 +130,7 @@ async fn ship_all(session: &Session) -> Result<Vec<promotion::Outcome>> {
 
 /// Prints plans until one changes something: what comes after it depends on what it makes.
 async fn plan(session: &Session) -> Result<ExitCode> {
-    let style = Style::detect(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    let style = style();
     for environment in session.options.environments()? {
         say(recovery::note(session, &session.context(&environment)).await?.as_slice());
     }

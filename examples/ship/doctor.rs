@@ -1,22 +1,21 @@
 //! Looking after the environments: what is open, damaged or left over, and cleaning up what nobody uses.
 
-use std::io::IsTerminal as _;
-
 use ecolaura_deploy_core::{
     Result,
     doctor::{Commands, Doctor, Dry, Severity},
-    report::{
-        Style,
-        plain::{render_examination, render_fixed},
-    },
+    report::plain::{render_examination, render_fixed},
 };
 
-use super::{promotion::Source, session::Session, summary};
+use super::{
+    promotion::Source,
+    session::{Session, style},
+    summary,
+};
 
 /// What is to be printed, and the exit code: 1 if something could not be cleaned up, 3 for damage, 5 if a deployer is at
 /// work, 0 otherwise.
 pub async fn all(session: &Session) -> Result<(Vec<String>, u8)> {
-    let style = Style::detect(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    let style = style();
     let (mut lines, mut code) = (Vec::new(), 0);
     for (place, environment) in session.options.environments()?.into_iter().enumerate() {
         let (cx, platform) = (session.context(&environment), &session.platform);

@@ -32,11 +32,12 @@ fn advise(error: Error) -> Error {
 fn lines(environment: &EnvironmentName, run: &str, result: RunResult) -> Vec<String> {
     let mut lines =
         vec![format!("{environment}: Run {run} is closed as it is; nothing was undone, nothing was deleted.")];
-    let RunResult::NeedsOperator { cause, remaining, commands, .. } = result else { return lines };
+    let RunResult::NeedsOperator { cause, commands, .. } = result else { return lines };
     lines.push(format!("  why   {cause}"));
-    lines.extend(remaining.iter().map(|left| format!("  left  {left}")));
-    lines.push("  do    Look at what is left; this is how it would be undone:".to_owned());
-    lines.extend(commands.iter().map(|command| format!("        {command}")));
-    lines.push("  do    Then run `ship` again: it begins anew, and does what is not in place.".to_owned());
+    lines.extend(commands.iter().map(|left| format!("  left  {left}")));
+    lines.push(
+        "  do    Look at what is left; then run `ship` again: it begins anew, and does what is not in place."
+            .to_owned(),
+    );
     lines
 }

@@ -98,18 +98,16 @@ fn quoted(names: &[impl std::fmt::Display]) -> String {
 /// The newest run, if it ended with something that could not be undone.
 pub(super) fn needs_operator(seen: &RunSeen, place: String) -> Option<Finding> {
     let Some(RunResult::NeedsOperator { failed, cause, remaining, commands }) = &seen.result else { return None };
+    // What to do names what remains.
+    let left = if commands.is_empty() { remaining } else { commands };
     let mut known = vec![format!("`{failed}` failed: {cause}")];
-    known.extend(remaining.iter().map(|remaining| format!("Not undone: {remaining}")));
-    let action = match commands.is_empty() {
-        true => "undo what remains, in this order, then run again".to_owned(),
-        false => format!("in this order, then run again: {}", quoted(commands)),
-    };
+    known.extend(left.iter().map(|left| format!("Not undone: {left}")));
     Some(Finding {
         severity: Severity::Problem,
         what: format!("run {} that could not be undone", seen.run),
         place,
         known,
-        action,
+        action: "undo what remains, in this order, then run again".to_owned(),
         fixable: false,
         subject: Subject::Run { run: seen.run.clone() },
     })
@@ -129,10 +127,14 @@ pub(super) fn fault(seen: &RunSeen, fault: &Fault, commands: &Commands) -> Findi
         },
     ];
     let mut finding = faulty(fault, known);
-    if seen.open && fault.error.kind() == ErrorKind::Corrupt {
-        let (give_up, run) = (&commands.give_up, &seen.run);
-        finding.action =
-            format!("{}; or close the run as it is with `{give_up} {run}`, and look at what it did", finding.action);
+    if fault.error.kind() == ErrorKind::Corrupt {
+        let restore = "restore it from a copy";
+        finding.action = match (seen.open, &commands.give_up, &seen.run) {
+            (true, give_up, run) => {
+                format!("{restore}, or close the run as it is with `{give_up} {run}` and look at what it did")
+            }
+            _ => format!("{restore} if you want to read it; no other run needs it"),
+        };
     }
     finding
 }

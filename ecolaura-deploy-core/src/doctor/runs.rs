@@ -29,14 +29,14 @@ pub(super) struct RunSeen {
 }
 
 impl RunSeen {
-    fn new(run: String, chain: Chain, state: Option<&EnvironmentState>) -> Self {
+    fn new(run: String, chain: Chain, (state, newest): (Option<&EnvironmentState>, bool)) -> Self {
         let mut account = Account::of(&chain.records);
         let last = state.and_then(|state| state.last.as_ref()).filter(|last| last.run == run);
         let result = account.result.take().or_else(|| last.map(|last| last.result.clone()));
         let over = result.as_ref().is_some_and(RunResult::is_over);
         let open = match state {
             Some(state) => state.open.as_ref().is_some_and(|open| open.run == run),
-            None => !chain.blind && !chain.records.is_empty(),
+            None => newest && !chain.blind && !chain.records.is_empty(),
         };
         Self { run, chain, account, result, open: open && !over }
     }
@@ -104,10 +104,12 @@ impl Doctor {
         (runs, state): (Vec<String>, Option<&EnvironmentState>),
     ) -> Result<Vec<RunSeen>> {
         let mut seen = Vec::with_capacity(runs.len());
+        let newest = runs.iter().max().cloned();
         for run in runs {
             cx.check(operation)?;
             let chain = read_whole(self.store.as_ref(), &self.environment, &run).await?;
-            seen.push(RunSeen::new(run, chain, state));
+            let newest = newest.as_ref() == Some(&run);
+            seen.push(RunSeen::new(run, chain, (state, newest)));
         }
         Ok(seen)
     }

@@ -475,6 +475,7 @@ async fn all_that_is_wrong_with_a_run_is_listed_and_an_open_one_can_be_given_up(
     Runner::new(Arc::clone(&store)).give_up(&cx("dev"), &run).await.unwrap();
     let examination = doctor(&store).examine(&cx("dev")).await.unwrap();
     assert_eq!(examination.findings[0].what, format!("run {run} that could not be undone"));
+    assert!(examination.findings[0].known.iter().any(|known| known.contains("is not known")), "{examination:?}");
     assert!(examination.findings[1..].iter().all(|finding| !finding.action.contains("give_up")), "{examination:?}");
     assert_eq!(deploy(Arc::clone(&store), "dev", Wait::Fail).await.unwrap(), RunResult::Succeeded);
 }
@@ -554,4 +555,23 @@ async fn what_is_old_is_read_only_when_everything_is_asked_for() {
     let keys = read();
     assert!(asked(&keys, "T000009Z") && asked(&keys, "releases/00000010") && everything.unread.is_none());
     assert_eq!(everything.findings.len(), examination.findings.len() + 10);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_and_whose_records_are_gone_is_in_nobodys_way() {
+    let store = memory();
+    let mut pipeline = Pipeline::new("ship".parse().unwrap(), "dev".parse().unwrap());
+    let waits = |_cx, (): ()| async { Err::<u64, _>(Error::new(ErrorKind::Waiting, "t", "not yet")) };
+    pipeline.add("wait", steps::call("wait", waits), constant(()));
+    let runner = Runner::new(Arc::clone(&store));
+    let plan = runner.plan(&cx("dev"), pipeline).await.unwrap();
+    let run = runner.run(&cx("dev"), plan).await.unwrap().run;
+    for key in store.list(&format!("environments/dev/runs/{run}")).await.unwrap() {
+        store.remove(&key).await.unwrap();
+    }
+    let examination = doctor(&store).examine(&cx("dev")).await.unwrap();
+    assert_eq!(whats(&examination), [format!("open run {run}")]);
+    assert!(examination.findings[0].action.contains("next run begins without it"), "{examination:?}");
+    assert_eq!(deploy(Arc::clone(&store), "dev", Wait::Fail).await.unwrap(), RunResult::Succeeded);
+    assert_eq!(doctor(&store).examine(&cx("dev")).await.unwrap().findings, []);
 }

@@ -337,7 +337,11 @@ impl Runner {
         (epoch, state): (&Epoch, &mut EnvironmentState),
     ) -> Result<Settled> {
         let Some(run) = state.open.as_ref().map(|open| open.run.clone()) else { return Ok(Settled::Undone(None)) };
-        let Some(left) = self.left(cx, &run).await? else { return Ok(Settled::Undone(None)) };
+        let Some(left) = self.left(cx, &run).await? else {
+            // Its records are gone, or say that it is over.
+            state.open = None;
+            return Ok(Settled::Undone(None));
+        };
         let course = self.course(cx, (&run, &left.history), pipeline, Way::Either).await?;
         let (goes_on, ends) = (course == Course::Forward, course == Course::End);
         let finished = self.go_on_locked(cx, Arc::clone(pipeline), (&run, left, course), (epoch, state)).await?;
