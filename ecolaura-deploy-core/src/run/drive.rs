@@ -368,6 +368,7 @@ impl Runner {
         while let Some(Left { history, records, last }) = found {
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
             let journal = Journal::new(store, clock, cx.environment(), run, self.nonces.next()).behind(records, last);
+            journal.flush_last().await?;
             let (by, number) = (self.holder.clone(), epoch.number());
             match journal.append(RecordBody::Resumed { epoch: number, by, undo }).await {
                 Ok(_) => {

@@ -60,6 +60,17 @@ impl Journal {
         Self { head: Mutex::new(Head { seq, prev }), ..self }
     }
 
+    /// Makes the last record durable that another process wrote: it may have died, or been told of an error, before it
+    /// was, and what comes behind it must not outlive it.
+    pub(crate) async fn flush_last(&self) -> Result<()> {
+        let Some(last) = self.head.lock().await.seq.checked_sub(1) else { return Ok(()) };
+        let key = format!("{}/{last:08}", self.prefix);
+        match self.store.get(&key).await? {
+            Some(line) => self.store.create(&key, line).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the next record and answers its place. When this returns the record survives the process.
     ///
     /// A record that was written although its write seemed to fail, or was dropped midway, keeps its place.
