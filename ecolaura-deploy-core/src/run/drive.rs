@@ -17,7 +17,7 @@ use super::{
     unit::Shared,
 };
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Effect, Error, ErrorKind, Result,
     context::{Emit, instant_in},
     event::EventKind,
     lock::Epoch,
@@ -121,7 +121,13 @@ impl Runner {
             library: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: epoch.number(),
         };
-        shared.journal.append(started).await?;
+        if let Err(error) = shared.journal.append(started).await {
+            // It may be there all the same, and then somebody has to end it.
+            if error.effect() != Effect::None {
+                *state = std::mem::take(state).begun(self.open(run, (&shared, self.clock.now())));
+            }
+            return Err(error);
+        }
         // Whoever takes the lock from here on finds the record; whoever took it before is found here.
         if let Err(fenced) = epoch.check().await {
             let (failed, cause) = ("its lock".to_owned(), fenced.report());
@@ -145,16 +151,22 @@ impl Runner {
     fn note(&self, state: &mut EnvironmentState, run: &str, result: &RunResult, (of, since): (&Shared, Timestamp)) {
         let state_before = std::mem::take(state);
         *state = match result {
-            result if !result.is_over() || !of.ended.load(Ordering::Relaxed) => state_before.begun(OpenRun {
-                run: run.to_owned(),
-                epoch: of.cx.epoch(),
-                pipeline: Some(of.plan.summary.pipeline.clone()),
-                landing: of.plan.pipeline.landing,
-                since: Some(since),
-                holder: Some(self.holder.clone()),
-            }),
+            result if !result.is_over() || !of.ended.load(Ordering::Relaxed) => {
+                state_before.begun(self.open(run, (of, since)))
+            }
             result => state_before.ended(RunNote::new(run, result.clone(), self.clock.now())),
         };
+    }
+
+    fn open(&self, run: &str, (of, since): (&Shared, Timestamp)) -> OpenRun {
+        OpenRun {
+            run: run.to_owned(),
+            epoch: of.cx.epoch(),
+            pipeline: Some(of.plan.summary.pipeline.clone()),
+            landing: of.plan.pipeline.landing,
+            since: Some(since),
+            holder: Some(self.holder.clone()),
+        }
     }
 
     /// Goes on with the run that was left open in the environment, on this machine or another: `None` if there is none.
