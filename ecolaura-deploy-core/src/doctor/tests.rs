@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     Context, Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
-    lock::{self, Holder, LockPolicy, Wait},
+    lock::{self, Holder, LockPolicy, Machine, ThisMachine, Wait},
     nonce::{NonceSource, RandomNonces},
     pipeline::{Landing, Pipeline, constant},
     report::{
