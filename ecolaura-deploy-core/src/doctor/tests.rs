@@ -243,6 +243,7 @@ async fn a_backend_that_is_away_hides_no_other() {
 async fn hold(store: &Arc<dyn RunStore>, environment: &str, holder: Holder) -> lock::Epoch {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let nonces: Arc<dyn NonceSource> = Arc::new(RandomNonces);
+    let machine: Arc<dyn lock::Machine> = Arc::new(lock::ThisMachine);
     let request = lock::Request {
         store,
         clock: &clock,
@@ -250,6 +251,7 @@ async fn hold(store: &Arc<dyn RunStore>, environment: &str, holder: Holder) -> l
         environment: &environment.parse().unwrap(),
         run: "r1",
         holder: &holder,
+        machine: &machine,
         landing: Landing::Unnumbered,
         policy: LockPolicy::default(),
     };
