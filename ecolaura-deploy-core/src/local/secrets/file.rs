@@ -36,7 +36,7 @@ impl FileSecrets {
         Self { name, path: path.into(), redactor: None }
     }
 
-    /// The same, making each value that is handed out known to `redactor`.
+    /// The same, making each value that is handed out known to `redactor` too, beside the context's.
     pub fn with_redactor(mut self, redactor: Redactor) -> Self {
         self.redactor = Some(redactor);
         self
@@ -70,7 +70,7 @@ impl SecretStore for FileSecrets {
     async fn get(&self, cx: &Context, reference: &SecretRef) -> Result<Secret<String>> {
         let read = self.read(cx, "secrets.get", &reference.name).await?;
         check_reference(&self.name, reference, &read.version)?;
-        if let Some(redactor) = &self.redactor {
+        for redactor in self.redactor.iter().chain([cx.redactor()]) {
             redactor.register(&read.value);
         }
         Ok(read.value)
