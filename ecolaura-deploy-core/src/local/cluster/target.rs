@@ -145,8 +145,7 @@ impl ProcessCluster {
     async fn read(&self, cx: &Context, workload: &Workload) -> Result<Reading> {
         let values = Values::read(cx, &self.secrets, &workload.secrets).await?;
         let reading = manifest::read(workload, values, &self.folder.salt()?).await?;
-        let secrets = reading.desired.services.iter().flat_map(|service| service.template.secrets());
-        secrets.for_each(|secret| _ = cx.redactor().register(&secret));
+        reading.register_secrets(cx.redactor());
         Ok(reading)
     }
 
