@@ -30,6 +30,12 @@ impl FakeSecrets {
         *entry = (entry.0 + 1, Secret::new(value.into()));
     }
 
+    /// Every value that it holds now.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.values().map(|(_, value)| value.expose().clone()).collect()
+    }
+
     fn read(&self, operation: &'static str, name: &str) -> Result<(String, Secret<String>)> {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let found = secrets.get(name).map(|(version, value)| (version.to_string(), value.clone()));
