@@ -87,7 +87,7 @@ impl Runner {
         // Boxed, since these futures are large and callers put this one into their own.
         let ended = Box::pin(self.run_locked(cx, plan, &run, (&epoch, &mut state))).await;
         self.release(epoch, state).await;
-        ended
+        ended.map_err(|error| cx.redactor().error(error))
     }
 
     async fn run_locked(
@@ -108,7 +108,8 @@ impl Runner {
         }
         let environment = cx.environment();
         let journal =
-            Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, self.nonces.next());
+            Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, self.nonces.next())
+                .redacting(cx.redactor());
         let known = now.known();
         let shared = self.shared(cx, Of { run, epoch, plan: now, journal });
         let summary = shared.plan.summary.clone();
@@ -182,7 +183,7 @@ impl Runner {
     /// inputs of what is done; with the errors of [`Runner::run`] otherwise. Nothing is changed then. Resuming is
     /// resumable itself.
     pub async fn resume(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
-        self.go_on(cx, pipeline, Way::Forward).await
+        Box::pin(self.go_on(cx, pipeline, Way::Forward)).await
     }
 
     /// Undoes the run that was left open in the environment: `None` if there is none. `pipeline` only needs the backends
@@ -190,13 +191,13 @@ impl Runner {
     ///
     /// Fails as [`Runner::resume`] does, save for differences.
     pub async fn roll_back(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
-        self.go_on(cx, pipeline, Way::Back).await
+        Box::pin(self.go_on(cx, pipeline, Way::Back)).await
     }
 
     /// Closes the run that was left open in the environment: [`Runner::resume`] where that is not refused for a
     /// difference, [`Runner::roll_back`] otherwise. `None` if there is none.
     pub async fn recover(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
-        self.go_on(cx, pipeline, Way::Either).await
+        Box::pin(self.go_on(cx, pipeline, Way::Either)).await
     }
 
     /// Closes the run that was left open in the environment although its records are damaged, and undoes nothing: so the
@@ -245,7 +246,7 @@ impl Runner {
         let ended =
             Box::pin(self.go_on_locked(cx, Arc::new(pipeline), (&open.run, left, course), (&epoch, &mut state))).await;
         self.release(epoch, state).await;
-        ended
+        ended.map_err(|error| cx.redactor().error(error))
     }
 
     /// Where the run goes from here. Fails if it should go forward and cannot.
@@ -325,6 +326,7 @@ impl Runner {
             Some(cause) => shared.go_back(history, cause, self.policy().undo_deadline).await,
             None => shared.only_end(history).await,
         };
+        let result = cx.redactor().result(result);
         self.note(state, run, &result, (&shared, history.started));
         Finished { run: run.to_owned(), result, outputs: shared }
     }
@@ -367,7 +369,9 @@ impl Runner {
         let mut found = Some(left);
         while let Some(Left { history, records, last }) = found {
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            let journal = Journal::new(store, clock, cx.environment(), run, self.nonces.next()).behind(records, last);
+            let journal = Journal::new(store, clock, cx.environment(), run, self.nonces.next())
+                .behind(records, last)
+                .redacting(cx.redactor());
             journal.flush_last().await?;
             let (by, number) = (self.holder.clone(), epoch.number());
             match journal.append(RecordBody::Resumed { epoch: number, by, undo }).await {
@@ -393,13 +397,16 @@ impl Runner {
 
     fn shared(&self, cx: &Context, Of { run, epoch, plan, journal }: Of<'_>) -> Arc<Shared> {
         let pipeline = &plan.pipeline;
-        let emitter = Arc::new(Emitter::new(
-            run,
-            &pipeline.environment,
-            &plan.summary.pipeline,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.events),
-        ));
+        let emitter = Arc::new(
+            Emitter::new(
+                run,
+                &pipeline.environment,
+                &plan.summary.pipeline,
+                Arc::clone(&self.clock),
+                Arc::clone(&self.events),
+            )
+            .redacting(cx.redactor().clone()),
+        );
         let steps = cx.limits().parallel_steps.get().min(Semaphore::MAX_PERMITS);
         Arc::new(Shared {
             outputs: Outputs::new(pipeline.nodes.len()),
@@ -433,7 +440,7 @@ impl Runner {
 
 async fn to_the_end(cx: &Context, mut dispatcher: Dispatcher, deadline: Instant) -> RunResult {
     dispatcher.forward(cx.cancellation().clone(), deadline).await;
-    dispatcher.finish().await
+    cx.redactor().result(dispatcher.finish().await)
 }
 
 impl Shared {

@@ -202,7 +202,8 @@ impl Runner {
     /// source of the error is a [`plan::PlanProblems`].
     pub async fn plan(&self, cx: &Context, pipeline: Pipeline) -> Result<Plan> {
         check_environment(cx, &pipeline)?;
-        plan::build(&self.context(cx), Arc::new(pipeline)).await
+        let plan = plan::build(&self.context(cx), Arc::new(pipeline)).await;
+        plan.map_err(|error| cx.redactor().error(error))
     }
 }
 

@@ -125,6 +125,17 @@ fn flush(dir: &Path, key: &str) -> io::Result<()> {
         .try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
+/// Refuses what is no key, or no beginning of one: with files it would lead out of their folder.
+fn check(operation: &'static str, key: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let good = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(plain);
+    if key.split('/').all(good) {
+        return Ok(());
+    }
+    let expected = "expected letters, digits, `-`, `_` and `.` in parts with `/` between them";
+    Err(Error::invalid(operation, format!("`{}` is no key of a record: {expected}", key.escape_debug())))
+}
+
 /// Lists files on a thread that may wait.
 async fn in_files<F>(dir: &Path, prefix: &str, list: F) -> Result<Vec<String>>
 where
@@ -161,6 +172,7 @@ fn kind_of(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
 #[async_trait]
 impl RunStore for ObjectRunStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
+        check("store.create", key)?;
         for _ in 0..ATTEMPTS {
             if let Some(created) = self.try_create(key, &body).await? {
                 return Ok(created);
@@ -171,6 +183,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        check("store.get", key)?;
         match self.store.get(&path::Path::from(key)).await {
             Ok(found) => found.bytes().await.map(Some).map_err(|error| self.error("store.get", key, error)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -179,6 +192,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        check("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             return in_files(dir, prefix, |dir, prefix| walk::keys(dir, prefix, "")).await;
         }
@@ -193,6 +207,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<String>> {
+        check("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             let after = after.to_owned();
             return in_files(dir, prefix, move |dir, prefix| walk::keys(dir, prefix, &after)).await;
@@ -208,6 +223,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        check("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             return in_files(dir, prefix, walk::names).await;
         }
@@ -226,6 +242,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn remove(&self, key: &str) -> Result<()> {
+        check("store.remove", key)?;
         match self.store.delete(&path::Path::from(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.error("store.remove", key, error)),

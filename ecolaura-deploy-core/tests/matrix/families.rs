@@ -1,6 +1,7 @@
 //! The tables that the cases are made of.
 
 mod holders;
+mod security;
 
 use std::time::Duration;
 
@@ -32,9 +33,17 @@ impl Case {
     }
 }
 
+/// A case that calls the real code with a hostile input. It answers with what is wrong.
+pub(crate) struct Trap {
+    pub(crate) family: &'static str,
+    pub(crate) name: String,
+    pub(crate) spring: Box<dyn Fn() -> Result<(), String> + Send>,
+}
+
 /// A cell of the matrix.
 pub(crate) enum Plan {
     Case(Case),
+    Trap(Trap),
     Senseless { family: &'static str, name: String, why: String },
 }
 
@@ -120,6 +129,7 @@ pub(crate) fn all(simulation: &Simulation) -> Vec<Plan> {
     plans.extend(calls(&paths));
     plans.extend(holders::all(happy, &slow(simulation)));
     plans.extend(switches(&paths));
+    plans.extend(security::all());
     plans
 }
 

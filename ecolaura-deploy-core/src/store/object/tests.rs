@@ -35,6 +35,27 @@ async fn memory_and_files_behave_alike() {
 }
 
 #[tokio::test]
+async fn a_key_does_not_lead_out_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("outside")).unwrap();
+    std::fs::write(dir.path().join("outside/record"), "theirs").unwrap();
+    let store = ObjectRunStore::local(dir.path().join("runs")).unwrap();
+    store.create("a/1", "ours".into()).await.unwrap();
+    for key in ["../outside", "a/../../outside", "/etc", "a//1", "", "a/.", "a\\1", "a\n", "ä"] {
+        let errors = [
+            store.create(&format!("{key}/record"), "x".into()).await.unwrap_err(),
+            store.get(&format!("{key}/record")).await.unwrap_err(),
+            store.list(key).await.unwrap_err(),
+            store.list_after(key, "").await.unwrap_err(),
+            store.names(key).await.unwrap_err(),
+            store.remove(&format!("{key}/record")).await.unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{key}: {errors:?}");
+    }
+    assert_eq!(std::fs::read(dir.path().join("outside/record")).unwrap(), b"theirs");
+}
+
+#[tokio::test]
 async fn one_of_many_contenders_creates() {
     let dir = tempfile::tempdir().unwrap();
     let store = ObjectRunStore::local(dir.path()).unwrap();

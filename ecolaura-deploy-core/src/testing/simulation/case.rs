@@ -135,19 +135,7 @@ pub(super) fn last<'a>(disk: &Disk, processes: &'a [(u32, Ended)]) -> Option<&'a
 
 /// Plays one simulation, within a runtime whose clock is paused.
 pub(super) async fn play(simulation: &Simulation, seed: u64, mishaps: Vec<Mishap>, smooth: &Smooth) -> Observed {
-    let scene = Scene {
-        seed,
-        fakes: (simulation.fakes)(),
-        disk: Disk::new(),
-        injector: Injector::seeded(seed),
-        clock: Arc::new(SimClock::new(seed)),
-        machine: SimMachine::default(),
-        aftermath: mishaps.iter().find_map(|mishap| match mishap {
-            Mishap::OneMachine { aftermath } => Some(*aftermath),
-            _ => None,
-        }),
-        said: Arc::default(),
-    };
+    let scene = Scene::new(simulation, seed, &mishaps);
     let mut subjects = smooth.subjects.clone();
     let mut problems = Vec::new();
     if let Some(before) = &simulation.before {
@@ -199,6 +187,23 @@ pub(super) async fn play(simulation: &Simulation, seed: u64, mishaps: Vec<Mishap
 }
 
 impl Scene {
+    fn new(simulation: &Simulation, seed: u64, mishaps: &[Mishap]) -> Self {
+        let aftermath = mishaps.iter().find_map(|mishap| match mishap {
+            Mishap::OneMachine { aftermath } => Some(*aftermath),
+            _ => None,
+        });
+        Self {
+            seed,
+            fakes: (simulation.fakes)(),
+            disk: Disk::new(),
+            injector: Injector::seeded(seed),
+            clock: Arc::new(SimClock::new(seed)),
+            machine: SimMachine::default(),
+            aftermath,
+            said: Arc::default(),
+        }
+    }
+
     fn environment(&self, make: &Arc<Make>) -> crate::vocabulary::EnvironmentName {
         let world = super::world::World::new(&self.fakes, &self.disk, &Injector::new(), &Process::new(0));
         make(&world).environment

@@ -1,6 +1,6 @@
 //! What a simulation came to.
 
-use super::{case::Observed, life::Ended, observe, world::CANARY};
+use super::{case::Observed, life::Ended, observe};
 use crate::{ErrorKind, run::RunResult, testing::invariants};
 
 /// How a case ended, in the words of the fault matrix.
@@ -59,7 +59,7 @@ impl Observed {
         broken.extend(invariants::one_ending(&self.disk));
         broken.extend(invariants::intents_first(&self.ledger, &self.disk));
         broken.extend(invariants::fenced(&self.ledger));
-        broken.extend(invariants::no_secrets(&[CANARY], self.sinks()));
+        broken.extend(invariants::no_secrets(&self.fakes.secrets.values(), self.sinks()));
         broken.extend(self.result_and_world());
         broken.extend(self.wedged());
         broken.extend(self.stuck());
