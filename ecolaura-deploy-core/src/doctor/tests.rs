@@ -343,6 +343,11 @@ impl Slow {
     fn new() -> Arc<Self> {
         Arc::new(Self("slow".parse().unwrap(), Notify::new(), Notify::new(), 0.into()))
     }
+
+    /// Until it cleans.
+    async fn cleans(&self) {
+        tokio::time::timeout(Duration::from_secs(10), self.1.notified()).await.unwrap();
+    }
 }
 
 #[async_trait]
@@ -384,7 +389,7 @@ async fn a_deployer_that_begins_while_the_doctor_cleans_waits_or_fails_by_name()
     let doctor = doctor(&store).inspect(Arc::<Slow>::clone(&slow));
     let examination = doctor.examine(&cx("dev")).await.unwrap();
     let cleans = tokio::spawn(async move { doctor.fix(&cx("dev"), &examination, Dry::No).await });
-    slow.1.notified().await;
+    slow.cleans().await;
     for environment in ["dev", "staging"] {
         let error = deploy(Arc::clone(&store), environment, Wait::Fail).await.unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Conflict, "lock.acquire"));
@@ -434,7 +439,7 @@ async fn a_cancelled_or_fenced_doctor_stops_and_keeps_no_lock() {
         let context = cx("dev");
         let cancel = context.cancellation().clone();
         let cleans = tokio::spawn(async move { doctor.fix(&context, &examination, Dry::No).await });
-        slow.1.notified().await;
+        slow.cleans().await;
         if cancelled {
             cancel.cancel();
         } else {
