@@ -16,6 +16,7 @@ mod ship {
     pub mod down;
     pub mod faults;
     pub mod flags;
+    pub mod give_up;
     pub mod images;
     pub mod layout;
     pub mod load;
@@ -32,22 +33,22 @@ mod ship {
     pub mod summary;
 }
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use ecolaura_deploy_core::{
-    Context, Error, ErrorKind, Result,
+    Context, Error, Result,
     local::cluster::run_agent_if_asked,
-    report::{Style, plain::render_plan},
+    report::plain::render_plan,
     run::{RunResult, stop_on_signals},
 };
 use ship::{
-    doctor, down,
+    doctor, down, give_up,
     options::Options,
     promotion,
     recovery::{self, Settled},
     rollback,
-    session::Session,
+    session::{Session, style},
     site_server, summary,
 };
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,10 @@ async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
         say(&lines);
         return Ok(ExitCode::from(code));
     }
+    if let Some(run) = &session.options.give_up {
+        say(&give_up::close(&session, run).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
     if session.options.plan {
         return plan(&session).await;
     }
@@ -106,7 +111,7 @@ async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
     say(&summary::lines(&session, &outcomes).await?);
     // What was left open is judged only where nothing new came after it.
     let judged = outcomes.iter().skip(if new { before } else { 0 });
-    Ok(ExitCode::from(judged.map(|outcome| summary::code(&outcome.result)).max().unwrap_or_default()))
+    Ok(ExitCode::from(judged.map(summary::code).max().unwrap_or_default()))
 }
 
 /// One environment after the other, until one does not get through.
@@ -125,7 +130,7 @@ async fn ship_all(session: &Session) -> Result<Vec<promotion::Outcome>> {
 
 /// Prints plans until one changes something: what comes after it depends on what it makes.
 async fn plan(session: &Session) -> Result<ExitCode> {
-    let style = Style::detect(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    let style = style();
     for environment in session.options.environments()? {
         say(recovery::note(session, &session.context(&environment)).await?.as_slice());
     }
@@ -148,8 +153,6 @@ async fn plan(session: &Session) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// 2 for what was asked for wrongly; 5 where another deployer is at work; 1 for what else went wrong before a run could
-/// begin.
 fn refuse(error: &Error) -> ExitCode {
     #[expect(clippy::print_stderr, reason = "a program tells its user")]
     {
@@ -159,11 +162,7 @@ fn refuse(error: &Error) -> ExitCode {
             _ => eprintln!("ship: {}", error.report()),
         }
     }
-    match error.kind() {
-        ErrorKind::InvalidInput | ErrorKind::NotFound => ExitCode::from(2),
-        ErrorKind::Conflict if error.operation() == "lock.acquire" => ExitCode::from(5),
-        _ => ExitCode::FAILURE,
-    }
+    ExitCode::from(summary::refusal(error))
 }
 
 #[expect(clippy::print_stdout, reason = "a program tells its user")]

@@ -11,6 +11,7 @@ use crate::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
     event::{EventKind, Stream},
+    redact::Redactor,
     vocabulary::{Digest, EnvironmentName, Fingerprint},
 };
 
@@ -49,6 +50,7 @@ struct Shared {
     environment: EnvironmentName,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    redactor: Redactor,
     emit: Option<Arc<dyn Emit>>,
     recall: Option<Arc<dyn Recall>>,
     run: Arc<str>,
@@ -101,6 +103,7 @@ impl Context {
                 environment,
                 clock: Arc::new(SystemClock),
                 limits: Limits::default(),
+                redactor: Redactor::new(),
                 emit: None,
                 recall: None,
                 run: Arc::from("none"),
@@ -129,6 +132,11 @@ impl Context {
     /// The same with other limits.
     pub fn with_limits(self, limits: Limits) -> Self {
         self.shared(|shared| shared.limits = limits)
+    }
+
+    /// The same with a redactor that knows secrets already, or that others share.
+    pub fn with_redactor(self, redactor: Redactor) -> Self {
+        self.shared(|shared| shared.redactor = redactor)
     }
 
     /// The same with a token that the caller cancels.
@@ -233,6 +241,11 @@ impl Context {
     /// The limits.
     pub fn limits(&self) -> Limits {
         self.shared.limits
+    }
+
+    /// What is taken out of everything that a run says and records. Whoever hands out a secret registers it here.
+    pub fn redactor(&self) -> &Redactor {
+        &self.shared.redactor
     }
 
     /// The token that is cancelled when the work should stop.

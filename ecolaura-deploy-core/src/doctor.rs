@@ -1,6 +1,6 @@
 //! What is open, held, damaged or left over in an environment, and what may safely be done about it.
 //!
-//! Looking changes nothing. [`Doctor::fix`] only cleans up what nobody uses: it resumes no run, takes no lock over and
+//! Looking changes nothing. [`Doctor::fix`] only cleans up what nobody uses, as the only one at work: it resumes no run and
 //! repairs no record; of those a finding says which call does.
 //!
 //! ```
@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ErrorRecord,
     backend::{Inspect, Leftover},
+    run::Runner,
     store::RunStore,
     vocabulary::{EnvironmentName, Name},
 };
@@ -120,6 +121,21 @@ pub struct Examination {
     pub at: Timestamp,
     /// What was found: runs, epochs, records, then leftovers.
     pub findings: Vec<Finding>,
+    /// What was not read, if that is anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Unread>,
+}
+
+/// What was left out because nothing that is open or live rests on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Unread {
+    /// How many older runs.
+    pub runs: usize,
+    /// How many older releases.
+    pub releases: usize,
+    /// Which call reads them too.
+    pub action: String,
 }
 
 /// Whether only to say what would be done.
@@ -144,19 +160,52 @@ pub struct Fixed {
     pub failed: Vec<(Finding, ErrorRecord)>,
 }
 
+/// What findings tell people to call: by default the methods of [`Runner`] and [`Doctor`].
+///
+/// ```
+/// use ecolaura_deploy_core::doctor::Commands;
+/// let commands = Commands { resume: "deploy --resume".to_owned(), ..Commands::default() };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commands {
+    /// Goes on with the open run.
+    pub resume: String,
+    /// Undoes the open run.
+    pub roll_back: String,
+    /// Closes the open run as it is; the run's id comes behind it.
+    pub give_up: String,
+    /// Examines with [`Doctor::everything`].
+    pub everything: String,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        Self {
+            resume: "Runner::resume".to_owned(),
+            roll_back: "Runner::roll_back".to_owned(),
+            give_up: "Runner::give_up".to_owned(),
+            everything: "Doctor::everything".to_owned(),
+        }
+    }
+}
+
 /// Looks after an environment. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Doctor {
     store: Arc<dyn RunStore>,
+    runner: Runner,
     environment: EnvironmentName,
     backends: Vec<Arc<dyn Inspect>>,
-    calls: findings::Calls,
+    everything: bool,
+    commands: Commands,
 }
 
 impl Doctor {
     /// For `environment`, whose records are in `store`.
     pub fn new(store: Arc<dyn RunStore>, environment: EnvironmentName) -> Self {
-        Self { store, environment, backends: Vec::new(), calls: findings::Calls::default() }
+        let runner = Runner::new(Arc::clone(&store));
+        let (backends, commands) = (Vec::new(), Commands::default());
+        Self { store, runner, environment, backends, everything: false, commands }
     }
 
     /// Looks for leftovers in `backend` too.
@@ -165,9 +214,15 @@ impl Doctor {
         self
     }
 
-    /// Names these commands for going on with a run and for undoing it, instead of the calls of [`crate::run::Runner`].
-    pub fn commands(mut self, resume: impl Into<String>, roll_back: impl Into<String>) -> Self {
-        self.calls = findings::Calls { resume: resume.into(), roll_back: roll_back.into() };
+    /// Reads every record of every run and release, however old. Takes minutes where there are thousands.
+    pub fn everything(mut self) -> Self {
+        self.everything = true;
+        self
+    }
+
+    /// Names these commands in what it finds.
+    pub fn commands(mut self, commands: Commands) -> Self {
+        self.commands = commands;
         self
     }
 }

@@ -257,6 +257,22 @@ impl Error {
         self.0.retry
     }
 
+    /// The same with other texts. Causes become one text.
+    pub(crate) fn map_texts(mut self, change: impl Fn(&mut String)) -> Self {
+        let inner = &mut *self.0;
+        change(&mut inner.message);
+        inner.context.iter_mut().for_each(|(_, value)| change(value));
+        inner.advice.iter_mut().for_each(&change);
+        if let Some(source) = inner.source.take() {
+            let first: &(dyn std::error::Error + 'static) = &*source;
+            let causes = std::iter::successors(Some(first), |cause| cause.source());
+            let mut text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+            change(&mut text);
+            inner.source = Some(text.into());
+        }
+        self
+    }
+
     /// The whole chain in one line: message, operation and facts, causes, advice. A cause whose text the message
     /// repeats already is left out.
     pub fn report(&self) -> String {

@@ -25,11 +25,14 @@ mod prune;
 mod tests;
 mod waiters;
 
+#[cfg(feature = "test-util")]
+pub(crate) use self::process::Stat;
 pub(crate) use self::{
     acquire::{Request, acquire},
     epoch::Epoch,
     layout::Keys,
     look::{numbers, see},
+    process::{Machine, ThisMachine},
 };
 pub use self::{
     holder::{Gone, Holder},

@@ -10,12 +10,17 @@ use std::{
 use crate::Secret;
 
 mod forms;
+mod parts;
+mod told;
 
 /// What stands in the place of a value.
 const MARK: &str = "[redacted]";
 
 /// Knows secret values and takes them out of text, also where they are written in base64 (at any alignment, so
 /// inside a `Basic` header too), URL-encoded or escaped for JSON. Clones share what they know.
+///
+/// A run takes out of its events, its records and its result what the [`Context`](crate::Context)'s redactor knows; the
+/// secret stores of this crate tell it each value that they hand out.
 ///
 /// Forms shorter than [`Redactor::SHORTEST`] bytes are left alone: they would blot out ordinary words.
 ///
@@ -38,15 +43,15 @@ impl Redactor {
         Self::default()
     }
 
-    /// Learns `value`, and each of its lines, since output arrives line by line. Idempotent. Answers whether the
-    /// value will be taken out: `false` says that it is too short for that.
+    /// Learns `value`, and the parts of it that others may show alone: its lines, what an assignment assigns, the
+    /// password in an address, the texts of a JSON document. Idempotent. Answers whether the value will be taken out:
+    /// `false` says that it is too short for that.
     pub fn register(&self, value: &Secret<String>) -> bool {
-        let value = value.expose().trim();
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for part in std::iter::once(value).chain(value.lines().map(str::trim)) {
-            known.extend(forms::of(part).into_iter().filter(|form| form.len() >= Self::SHORTEST));
+        for part in parts::of(value.expose()) {
+            known.extend(forms::of(&part).into_iter().filter(|form| form.len() >= Self::SHORTEST));
         }
-        value.len() >= Self::SHORTEST
+        value.expose().trim().len() >= Self::SHORTEST
     }
 
     /// `text` without what was registered.
@@ -146,6 +151,24 @@ mod tests {
         assert_eq!(overlapping.redact("xabcdefghijklx"), "x[redacted]x");
         assert!(!Redactor::new().register(&Secret::new("short".to_owned())));
         assert_eq!(redactor(&["short"]).redact("a short word"), "a short word");
+    }
+
+    #[test]
+    fn the_secret_parts_of_a_value_are_taken_out_alone_too() {
+        for (value, text, clean) in [
+            (
+                "postgres://app:p%40ssword-1@db/shop?x=1",
+                "no entry for app:p%40ssword-1@",
+                "no entry for app:[redacted]@",
+            ),
+            ("postgres://app:p%40ssword-1@db/shop?x=1", "wrong: p@ssword-1", "wrong: [redacted]"),
+            ("[default]\naws_secret_access_key = wJalrXUtnFEMI", "key wJalrXUtnFEMI;", "key [redacted];"),
+            ("AKIAEXAMPLE:wJalrXUtnFEMI", "key wJalrXUtnFEMI;", "key [redacted];"),
+            ("Authorization: Bearer abc.def.ghi", "token abc.def.ghi", "token [redacted]"),
+            ("{\"auths\":[{\"auth\":\"dXNlcjpwYXNz\"}]}", "auth dXNlcjpwYXNz", "auth [redacted]"),
+        ] {
+            assert_eq!(redactor(&[value]).redact(text), clean, "{value}");
+        }
     }
 
     #[test]

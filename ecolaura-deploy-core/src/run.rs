@@ -13,6 +13,7 @@ mod ending;
 mod evidence;
 mod groups;
 mod history;
+mod hold;
 mod progress;
 mod resume;
 mod retry;
@@ -24,7 +25,7 @@ mod unit;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::unit::panic_text;
+pub(crate) use self::{history::Account, unit::panic_text};
 pub use self::{
     retry::RetryPolicy,
     runner::{Finished, OnCancel, Runner},

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub(crate) use self::{
     guarded::Guarded,
     journal::Journal,
-    record::{read_chain, read_whole, run_prefix},
+    record::{Chain, Fault, READERS, read_chain, read_whole, run_prefix},
     releases::{NewRelease, StoredRelease},
     state::{newest_snapshot, prune_states, write_state},
 };
@@ -33,7 +33,7 @@ use crate::Result;
 pub enum Created {
     /// The object is ours, and durable.
     Yes,
-    /// Another one has the key.
+    /// Another one has the key, and is durable.
     Exists,
 }
 
@@ -41,9 +41,10 @@ pub enum Created {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait RunStore: fmt::Debug + Send + Sync + 'static {
-    /// Creates the object, durable when this returns. Bodies hold a nonce, so that an answer lost on the way can be
-    /// told from another's success by reading back; implementations do that. A cancel leaves the object whole or
-    /// absent. Fails with `LimitExceeded` (disk full), `PermissionDenied`, `Unavailable`.
+    /// Creates the object. Whatever this answers, what is under `key` by then is durable, also where a try before this
+    /// one, or another writer, put it there. Bodies hold a nonce, so that an answer lost on the way can be told from
+    /// another's success by reading back; implementations do that. A cancel leaves the object whole or absent. Fails
+    /// with `LimitExceeded` (disk full), `PermissionDenied`, `Unavailable`.
     async fn create(&self, key: &str, body: Bytes) -> Result<Created>;
 
     /// The object; `None` if there is none. Reads only.
@@ -84,10 +85,13 @@ pub(crate) async fn settle(store: &dyn RunStore, key: &str, line: Vec<u8>) -> Re
     };
     for _ in 0..3 {
         match store.get(key).await {
-            Ok(Some(found)) if found == line => return Ok(Created::Yes),
-            Ok(Some(_)) => return Ok(Created::Exists),
+            // That it can be read does not mean that it is durable: the second create sees to it.
+            Ok(Some(found)) if found == line && store.create(key, line.clone()).await.is_ok() => {
+                return Ok(Created::Yes);
+            }
+            Ok(Some(found)) if found != line => return Ok(Created::Exists),
             Ok(None) => break,
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(Some(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
     Err(error)

@@ -14,10 +14,10 @@ use ecolaura_deploy_core::{
 /// open is gone on with first, or taken back if it was of something else.
 ///
 /// Exit codes: 0 done, 1 rolled back or refused, 2 bad input, 3 an operator is needed, 4 waiting for an approval or a
-/// window, or stopped to be resumed, 5 another deployer has the environment, 130 stopped at once.
+/// window, or stopped to be resumed, 5 another deployer has the environment or took it over, 130 stopped at once.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ship", version)]
-#[command(group(ArgGroup::new("job").args(["rollback", "down", "resume", "doctor"])))]
+#[command(group(ArgGroup::new("job").args(["rollback", "down", "resume", "doctor", "give_up"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// Everything is written below this folder [default: `ship` in the build folder]
@@ -44,6 +44,10 @@ pub struct Options {
     #[arg(long)]
     pub resume: bool,
 
+    /// Close this open run as it is, because its records are damaged; undo nothing
+    #[arg(long, value_name = "RUN")]
+    pub give_up: Option<String>,
+
     /// Say what is open, damaged or left over; change nothing
     #[arg(long)]
     pub doctor: bool,
@@ -51,6 +55,10 @@ pub struct Options {
     /// With --doctor: clean up what nobody uses
     #[arg(long, requires = "doctor")]
     pub fix: bool,
+
+    /// With --doctor: read every record of every run and release, however old
+    #[arg(long, requires = "doctor")]
+    pub all: bool,
 
     /// Stop everything that runs
     #[arg(long)]

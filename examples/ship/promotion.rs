@@ -27,8 +27,18 @@ pub struct Outcome {
     pub environment: EnvironmentName,
     pub run: String,
     pub result: RunResult,
+    /// Whether it was stopped by another deployer, who took the environment over.
+    pub superseded: bool,
     /// The traffic during the run; none where nothing was to be done.
     pub traffic: Option<Totals>,
+}
+
+impl Outcome {
+    pub fn new(environment: &EnvironmentName, finished: Finished, traffic: Option<Totals>) -> Self {
+        let superseded = finished.was_superseded();
+        let Finished { run, result, .. } = finished;
+        Self { environment: environment.clone(), run, result, superseded, traffic }
+    }
 }
 
 /// What goes to an environment.
@@ -192,6 +202,5 @@ pub async fn run(session: &Session, cx: &Context, target: &Target, pipeline: Pip
         Some(load) => Some(load.settle().await),
         None => None,
     };
-    let Finished { run, result, .. } = finished?;
-    Ok(Outcome { environment: environment.clone(), run, result, traffic })
+    Ok(Outcome::new(environment, finished?, traffic))
 }

@@ -103,7 +103,7 @@ async fn settle(session: &Session, cx: &Context) -> Result<Option<(Outcome, Way)
         remark(&format!("{}; {next}", found(environment, &open)));
     }
     make_secrets(&session.platform.layout, environment)?;
-    let outcome = go_on(session, cx, &open, way).await.map_err(|error| advise(error, way))?;
+    let outcome = go_on(session, cx, &open, way).await.map_err(|error| advise(error, way, &open))?;
     Ok(outcome.map(|outcome| (outcome, way)))
 }
 
@@ -121,11 +121,14 @@ async fn go_on(session: &Session, cx: &Context, open: &OpenRun, way: Way) -> Res
     let load = Load::start(cx, &session.platform, &namespace(environment)?).await?;
     let finished = way.go(&session.runner([load.watch()]), cx, pipeline).await;
     let traffic = Some(load.settle().await);
-    let Some(Finished { run, result, .. }) = finished? else { return Ok(None) };
-    Ok(Some(Outcome { environment: environment.clone(), run, result, traffic }))
+    Ok(finished?.map(|finished| Outcome::new(environment, finished, traffic)))
 }
 
-fn advise(error: Error, way: Way) -> Error {
+fn advise(error: Error, way: Way, open: &OpenRun) -> Error {
+    if error.kind() == ErrorKind::Corrupt && error.operation() == "store.read" {
+        let give_up = format!("close the run as it is with `ship --give-up {}`", open.run);
+        return error.advice(format!("restore it from a copy, or {give_up} and look at what it did"));
+    }
     if way == Way::Resume && error.kind() == ErrorKind::Conflict && error.operation() == "run.resume" {
         return error.advice("call `ship` without --resume: it takes that run back, and ships what is here");
     }

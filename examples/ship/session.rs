@@ -1,15 +1,16 @@
 //! What one call of `ship` works with: options, backends, faults, and whoever listens.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, io::IsTerminal as _, path::Path, sync::Arc};
 
 use ecolaura_deploy_core::{
     Context, Error, Result,
     event::{EventSink, FanOut, RecordingSink},
     plan::PlanSummary,
-    report::{RunReport, html, json::JsonLines, terminal::TerminalReporter},
+    report::{RunReport, Style, html, json::JsonLines, terminal::TerminalReporter},
     run::Runner,
     vocabulary::EnvironmentName,
 };
+use rustix::termios::tcgetwinsize;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -116,4 +117,12 @@ impl Session {
 #[expect(clippy::print_stderr, reason = "a program tells its user")]
 pub fn remark(message: &str) {
     eprintln!("ship: {message}");
+}
+
+/// How the text of plans and findings is set: as wide as the terminal.
+pub fn style() -> Style {
+    let stdout = std::io::stdout();
+    let style = Style::detect(stdout.is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
+    let columns = tcgetwinsize(&stdout).map(|size| usize::from(size.ws_col)).unwrap_or_default();
+    if columns == 0 { style } else { style.with_width(columns) }
 }

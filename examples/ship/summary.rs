@@ -1,7 +1,7 @@
 //! The last lines: what became of each environment, where it answers, and what to do.
 
 use ecolaura_deploy_core::{
-    Context, Result,
+    Context, Error, ErrorKind, Result,
     report::{Closing, RunReport},
     run::RunResult,
     vocabulary::EnvironmentName,
@@ -15,12 +15,25 @@ use super::{
     site_server,
 };
 
-/// 0 done, 1 rolled back in whole or in part, 3 an operator is needed, 4 waiting or stopped.
-pub fn code(result: &RunResult) -> u8 {
-    match result {
+/// 0 done, 1 rolled back in whole or in part, 3 an operator is needed, 4 waiting or stopped, 5 another deployer took the
+/// environment over.
+pub fn code(outcome: &Outcome) -> u8 {
+    match outcome.result {
         RunResult::Succeeded => 0,
         RunResult::NeedsOperator { .. } => 3,
+        RunResult::Suspended { .. } if outcome.superseded => 5,
         RunResult::Suspended { .. } => 4,
+        _ => 1,
+    }
+}
+
+/// 2 for what was asked for wrongly; 5 where another deployer is at work; 1 for what else went wrong before a run could
+/// begin.
+pub fn refusal(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::NotFound => 2,
+        ErrorKind::Conflict if ["lock.acquire", "doctor.fix"].contains(&error.operation()) => 5,
+        ErrorKind::Fenced => 5,
         _ => 1,
     }
 }

@@ -20,7 +20,7 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
     /// The reference to the present version of `name`. Reads only, reveals nothing. Fails with `NotFound`.
     async fn resolve(&self, cx: &Context, name: &str) -> Result<SecretRef>;
 
-    /// The value behind a reference. Fails with `NotFound`, and with `Conflict` if the version is gone.
+    /// The value behind a reference, registered with the [`Context::redactor`]. Fails with `NotFound`, and with `Conflict` if the version is gone.
     async fn get(&self, cx: &Context, reference: &SecretRef) -> Result<Secret<String>>;
 }
 

@@ -27,7 +27,7 @@ use self::{
 use super::desired::Desired;
 #[cfg(feature = "local")]
 use crate::{Context, ErrorKind, backend::SecretStore};
-use crate::{Error, Result, Secret, SecretRef, backend::Workload};
+use crate::{Error, Result, Secret, SecretRef, backend::Workload, redact::Redactor};
 
 /// What the manifests of a workload ask for.
 #[derive(Debug, Clone)]
@@ -35,6 +35,14 @@ pub(crate) struct Reading {
     pub(crate) desired: Desired,
     /// Fields without effect here, and other things to read before saying yes.
     pub(crate) warnings: Vec<String>,
+}
+
+impl Reading {
+    /// Makes the secrets that pods get known to `redactor`.
+    pub(crate) fn register_secrets(&self, redactor: &Redactor) {
+        let secrets = self.desired.services.iter().flat_map(|service| service.template.secrets());
+        secrets.for_each(|secret| _ = redactor.register(&secret));
+    }
 }
 
 /// What is needed beside an object to understand it.

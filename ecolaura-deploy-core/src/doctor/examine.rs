@@ -3,50 +3,66 @@
 use std::sync::Arc;
 
 use super::{
-    Doctor, Examination, Finding, Severity, Subject, findings,
+    Doctor, Examination, Finding, Severity, Subject, Unread, findings,
     held::{self, Held},
-    records, runs,
+    runs::{Chosen, RunSeen},
 };
-use crate::{Context, ErrorKind, ErrorRecord, Result, backend::Inspect, store::run_prefix};
+use crate::{
+    Context, ErrorKind, ErrorRecord, Result,
+    backend::Inspect,
+    store::{self, run_prefix},
+};
 
 const OPERATION: &str = "doctor.examine";
 
 impl Doctor {
-    /// Looks at everything. Reads only, and reads every record.
+    /// Looks at what is open or live, at the newest 50 runs and releases, and at the backends; [`Doctor::everything`]
+    /// looks at older ones too. Reads only.
     ///
     /// A damaged record and a backend that cannot be looked at are findings, not errors. Fails if the run store cannot
     /// be read, and with `Cancelled` or `Timeout`.
     pub async fn examine(&self, cx: &Context) -> Result<Examination> {
         cx.check(OPERATION)?;
         let store = self.store.as_ref();
+        // In this order: of a run that is listed the state knows, and what ends meanwhile has its end in its records.
+        let runs = self.names().await?;
+        let state = readable(store::state(store, &self.environment).await.map(Some))?;
         let held = readable(held::read(store, &self.environment).await)?;
-        let mut findings = self.runs(cx, held.as_ref()).await?;
-        findings.extend(records::faults(store, &self.environment).await?.iter().map(findings::stray_fault));
+        let Chosen { runs, unread } = self.choose(runs, state.as_ref()).await?;
+        let runs = self.read(cx, OPERATION, (runs, state.as_ref())).await?;
+        let records = self.check(cx, OPERATION).await?;
+        let mut findings = self.of_runs(&runs, held.as_ref());
+        findings.extend(records.faults.iter().map(findings::stray_fault));
         let in_use = self.in_use(cx, OPERATION).await?;
         for backend in &self.backends {
             findings.extend(look_at(cx, backend, in_use.as_deref()).await?);
         }
-        Ok(Examination { environment: self.environment.clone(), at: cx.clock().now(), findings })
+        let action = || format!("`{}` reads them too", self.commands.everything);
+        let unread =
+            (unread + records.unread > 0).then(|| Unread { runs: unread, releases: records.unread, action: action() });
+        Ok(Examination { environment: self.environment.clone(), at: cx.clock().now(), findings, unread })
     }
 
-    async fn runs(&self, cx: &Context, held: Option<&Held>) -> Result<Vec<Finding>> {
-        let runs = runs::read(cx, OPERATION, self.store.as_ref(), &self.environment).await?;
-        let place = |run: &str| run_prefix(&self.environment, run);
-        let open = runs.iter().filter(|seen| seen.is_open());
+    fn of_runs(&self, runs: &[RunSeen], held: Option<&Held>) -> Vec<Finding> {
+        let place = |seen: &RunSeen| run_prefix(&self.environment, &seen.run);
+        let open = runs.iter().filter(|seen| seen.open);
         let mut found: Vec<_> =
-            open.map(|seen| findings::open_run(seen, place(&seen.run), (&self.calls, held))).collect();
-        found.extend(held.map(|held| held.finding(&self.environment, &self.calls)));
-        found.extend(runs.last().and_then(|seen| findings::needs_operator(seen, place(&seen.run))));
-        found.extend(runs.iter().flat_map(|seen| seen.faults.iter().map(move |fault| findings::fault(seen, fault))));
-        Ok(found)
+            open.map(|seen| findings::open_run(seen, place(seen), (&self.commands, held))).collect();
+        found.extend(held.map(|held| held.finding(&self.environment, &self.commands)));
+        found.extend(runs.last().and_then(|seen| findings::needs_operator(seen, place(seen))));
+        let endless = runs.iter().filter(|seen| seen.lacks_its_end());
+        found.extend(endless.map(|seen| findings::without_end(seen, place(seen))));
+        let faults = runs.iter().flat_map(|seen| seen.chain.faults.iter().map(move |fault| (seen, fault)));
+        found.extend(faults.map(|(seen, fault)| findings::fault(seen, fault, &self.commands)));
+        found
     }
 }
 
-/// A lock of a newer program is among the records that cannot be read.
-fn readable(held: Result<Option<Held>>) -> Result<Option<Held>> {
-    match held {
+/// What a newer program wrote is among the records that cannot be read.
+fn readable<T>(found: Result<Option<T>>) -> Result<Option<T>> {
+    match found {
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-        held => held,
+        found => found,
     }
 }
 

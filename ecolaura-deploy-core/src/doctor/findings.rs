@@ -2,108 +2,141 @@
 
 use jiff::Timestamp;
 
-use super::{
-    Finding, Severity, Subject,
-    held::Held,
-    runs::{Fault, RunSeen},
-};
+use super::{Commands, Finding, Severity, Subject, held::Held, runs::RunSeen};
 use crate::{
     ErrorKind,
     backend::{Inspect, Leftover},
     report::wording::{count, size},
     run::RunResult,
+    store::Fault,
 };
 
-/// How callers are told to go on with a run.
-#[derive(Debug, Clone)]
-pub(super) struct Calls {
-    pub(super) resume: String,
-    pub(super) roll_back: String,
-}
-
-impl Default for Calls {
-    fn default() -> Self {
-        Self { resume: "Runner::resume".to_owned(), roll_back: "Runner::roll_back".to_owned() }
-    }
-}
-
 /// A run that did not end.
-pub(super) fn open_run(seen: &RunSeen, place: String, (calls, held): (&Calls, Option<&Held>)) -> Finding {
+pub(super) fn open_run(seen: &RunSeen, place: String, (commands, held): (&Commands, Option<&Held>)) -> Finding {
     let mut known = vec![began(seen)];
-    known.extend(seen.begun.iter().map(|(step, (attempt, at))| {
-        format!("`{step}` was begun at {} (attempt {attempt}); whether it took effect is not recorded", moment(*at))
+    known.extend(seen.begun().into_iter().map(|(step, attempt, record)| {
+        let at = moment(record.at);
+        format!("`{step}` was begun at {at} (attempt {attempt}); whether it took effect is not recorded")
     }));
-    if let Some(cause) = &seen.undoing {
-        let left = match seen.to_undo.is_empty() {
+    if let Some((cause, steps)) = seen.account.undoing() {
+        let left = match steps.is_empty() {
             true => "nothing is left to undo".to_owned(),
-            false => format!("still to be undone: {}", quoted(&seen.to_undo)),
+            false => format!("still to be undone: {}", quoted(&steps)),
         };
         known.push(format!("It was being undone ({cause}); {left}"));
     }
     if let Some(RunResult::Suspended { reason }) = &seen.result {
         known.push(format!("It waits: {reason}"));
     }
-    let Calls { resume, roll_back } = calls;
     let works = held.is_some_and(|held| held.works_on(&seen.run));
-    let action = match seen.undoing.is_some() {
-        _ if works => "let it end: its deployer lives".to_owned(),
-        true => format!("`{roll_back}` finishes the undoing; the next run does it first by itself"),
-        false => format!("`{resume}` goes on with it, `{roll_back}` undoes it; the next run undoes it first by itself"),
-    };
     Finding {
         severity: if works { Severity::Note } else { Severity::Warning },
         what: format!("open run {}", seen.run),
         place,
         known,
-        action,
+        action: what_to_do(seen, commands, works),
+        fixable: false,
+        subject: Subject::Run { run: seen.run.clone() },
+    }
+}
+
+fn what_to_do(seen: &RunSeen, commands: &Commands, works: bool) -> String {
+    let Commands { resume, roll_back, .. } = commands;
+    if works {
+        return "let it end: its deployer lives".to_owned();
+    }
+    if seen.chain.records.is_empty() && seen.chain.faults.is_empty() {
+        return "nothing can be gone on with or undone; the next run begins without it".to_owned();
+    }
+    if !seen.chain.faults.is_empty() {
+        let how = "while its records are damaged nobody goes on with it or undoes it, and no other run can begin";
+        return format!("see to its records, which come below: {how}");
+    }
+    match seen.account.undoing().is_some() {
+        true => format!("`{roll_back}` finishes the undoing; the next run does it first by itself"),
+        false => format!("`{resume}` goes on with it, `{roll_back}` undoes it; the next run undoes it first by itself"),
+    }
+}
+
+/// A run whose last records are gone, while the environment's state says that it is over.
+pub(super) fn without_end(seen: &RunSeen, place: String) -> Finding {
+    let state = "The environment counts it as over, so nobody goes on with it or undoes it";
+    Finding {
+        severity: Severity::Warning,
+        what: format!("run {} without its end", seen.run),
+        place,
+        known: vec![began(seen), state.to_owned()],
+        action: "restore its last records from a copy if you want to know how it ended; no other run needs them"
+            .to_owned(),
         fixable: false,
         subject: Subject::Run { run: seen.run.clone() },
     }
 }
 
 fn began(seen: &RunSeen) -> String {
-    let pipeline = seen.pipeline.as_ref().map(|name| format!(" of pipeline `{name}`")).unwrap_or_default();
-    let began = seen.began.map(|at| format!(" began at {}", moment(at))).unwrap_or_default();
-    let last = seen.last.map(|at| format!(", its last record is of {}", moment(at))).unwrap_or_default();
-    let epoch = seen.epoch.filter(|epoch| *epoch > 0).map(|epoch| format!(" under epoch {epoch}")).unwrap_or_default();
-    format!("The run{pipeline}{began}{epoch}{last}; {} of {} steps have an outcome", seen.ended, seen.steps)
+    let Some(first) = seen.first() else { return "None of its records can be read".to_owned() };
+    let last = seen.last().unwrap_or(first);
+    let times = format!("began at {}, its last record is of {}", moment(first), moment(last));
+    let ended = seen.account.ended();
+    match seen.began() {
+        Some((pipeline, epoch, steps)) => {
+            let epoch = Some(epoch).filter(|epoch| *epoch > 0).map(|epoch| format!(" under epoch {epoch}"));
+            let epoch = epoch.unwrap_or_default();
+            format!("The run of pipeline `{pipeline}`{epoch} {times}; {ended} of {steps} steps have an outcome")
+        }
+        None => format!(
+            "The run {times}; {} an outcome",
+            if ended == 1 { "1 step has".to_owned() } else { format!("{ended} steps have") }
+        ),
+    }
 }
 
-fn quoted(names: &[String]) -> String {
+fn quoted(names: &[impl std::fmt::Display]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The newest run, if it ended with something that could not be undone.
 pub(super) fn needs_operator(seen: &RunSeen, place: String) -> Option<Finding> {
     let Some(RunResult::NeedsOperator { failed, cause, remaining, commands }) = &seen.result else { return None };
+    // What to do names what remains.
+    let left = if commands.is_empty() { remaining } else { commands };
     let mut known = vec![format!("`{failed}` failed: {cause}")];
-    known.extend(remaining.iter().map(|remaining| format!("Not undone: {remaining}")));
-    let action = match commands.is_empty() {
-        true => "undo what remains, in this order, then run again".to_owned(),
-        false => format!("in this order, then run again: {}", quoted(commands)),
-    };
+    known.extend(left.iter().map(|left| format!("Not undone: {left}")));
     Some(Finding {
         severity: Severity::Problem,
         what: format!("run {} that could not be undone", seen.run),
         place,
         known,
-        action,
+        action: "undo what remains, in this order, then run again".to_owned(),
         fixable: false,
         subject: Subject::Run { run: seen.run.clone() },
     })
 }
 
 /// A record that is damaged, missing, or of a newer program.
-pub(super) fn fault(seen: &RunSeen, fault: &Fault) -> Finding {
+pub(super) fn fault(seen: &RunSeen, fault: &Fault, commands: &Commands) -> Finding {
     let known = vec![
-        format!("{} of the run can be read", count(seen.whole, "other record")),
+        format!("{} of the run can be read", count(seen.chain.records.len(), "other record")),
         match &seen.result {
             Some(result) => format!("The run ended: {}", ended(result)),
-            None if seen.is_in_the_dark() => "Whether the run ended cannot be told".to_owned(),
-            None => "The run did not end".to_owned(),
+            None if seen.open => "The run is open".to_owned(),
+            None if seen.chain.blind => {
+                "Whether the run ended cannot be told; the environment counts it as over".to_owned()
+            }
+            None => "The run did not end; the environment counts it as over".to_owned(),
         },
     ];
-    faulty(fault, known)
+    let mut finding = faulty(fault, known);
+    if fault.error.kind() == ErrorKind::Corrupt {
+        let restore = "restore it from a copy";
+        finding.action = match (seen.open, &commands.give_up, &seen.run) {
+            (true, give_up, run) => {
+                format!("{restore}, or close the run as it is with `{give_up} {run}` and look at what it did")
+            }
+            _ => format!("{restore} if you want to read it; no other run needs it"),
+        };
+    }
+    finding
 }
 
 /// The same of a record that is no run's.

@@ -3,10 +3,8 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{
-    Finding, Severity, Subject,
-    findings::{Calls, moment},
-};
+use super::fix::NAME;
+use super::{Commands, Finding, Severity, Subject, findings::moment};
 use crate::{
     Result,
     lock::{self, Gone, Seen},
@@ -51,11 +49,11 @@ async fn last_beat(store: &dyn RunStore, folder: &str) -> Result<Option<Timestam
 impl Held {
     /// Why what a run works on may be in use; `None` if its holder is gone.
     pub(super) fn in_use(&self, environment: &EnvironmentName) -> Option<String> {
-        let by = self.who();
+        let by = format!("{}{}", self.who(), self.since_and_why());
         match self.gone {
             Gone::Yes => None,
-            Gone::No => Some(format!("{environment} is held by {by}, which lives")),
-            Gone::CannotTell => Some(format!("{environment} is held by {by}, which may live")),
+            Gone::No => Some(format!("{environment} is held by {by}, and its process lives")),
+            Gone::CannotTell => Some(format!("{environment} is held by {by}, and its process may live")),
         }
     }
 
@@ -71,9 +69,16 @@ impl Held {
         }
     }
 
+    fn since_and_why(&self) -> String {
+        let since = self.seen.since.map(|since| format!(" since {}", moment(since)));
+        let run = self.seen.run.as_ref().map(|run| match run.as_str() {
+            NAME => " for a doctor that cleans up".to_owned(),
+            run => format!(" for run {run}"),
+        });
+        [since, run].into_iter().flatten().collect()
+    }
+
     fn known(&self) -> Vec<String> {
-        let run = self.seen.run.as_ref().map(|run| format!(" for run {run}")).unwrap_or_default();
-        let since = self.seen.since.map(|since| format!(" since {}", moment(since))).unwrap_or_default();
         let beat = match self.beat {
             Some(at) => format!("Its last sign of life is of {}", moment(at)),
             None => "It gave no sign of life yet".to_owned(),
@@ -83,15 +88,15 @@ impl Held {
             Gone::No => "That process lives, on this machine",
             Gone::CannotTell => "Whether it lives cannot be told from here",
         };
-        let mut known = vec![format!("It is held by {}{since}{run}", self.who()), beat, lives.to_owned()];
+        let mut known = vec![format!("It is held by {}{}", self.who(), self.since_and_why()), beat, lives.to_owned()];
         known.extend(self.seen.damage.clone());
         known
     }
 
-    pub(super) fn finding(&self, environment: &EnvironmentName, calls: &Calls) -> Finding {
+    pub(super) fn finding(&self, environment: &EnvironmentName, commands: &Commands) -> Finding {
         // What the lock waits beyond the term is for signs of life that are on their way.
         let silent = duration(self.seen.term.saturating_add(self.seen.term / 4));
-        let Calls { resume, roll_back } = calls;
+        let Commands { resume, roll_back, .. } = commands;
         let (severity, what, action) = match self.gone {
             Gone::No => (Severity::Note, "held", "let it end".to_owned()),
             Gone::Yes => (

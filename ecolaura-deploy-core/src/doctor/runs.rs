@@ -1,166 +1,133 @@
-//! Runs as their records show them, damaged ones too.
+//! Which runs are looked at, and what their records show, damaged ones too.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::Doctor;
 use crate::{
-    Context, Error, ErrorKind, Result,
-    run::RunResult,
-    store::{Record, RecordBody, RunStore, run_prefix},
-    vocabulary::{Digest, EnvironmentName, Name},
+    Context, Result,
+    lock::{self, Keys},
+    run::{Account, RunResult},
+    store::{Chain, EnvironmentState, Record, RecordBody, RunStore, read_whole},
+    vocabulary::{EnvironmentName, Name},
 };
 
-/// How many records are read at the same time.
-pub(super) const READS: usize = 16;
+/// How many of the newest runs are always looked at, and how many of the newest releases.
+pub(super) const NEWEST: usize = 50;
 
-/// What the records of one run say.
-#[derive(Debug, Default)]
+/// One run.
+#[derive(Debug)]
 pub(super) struct RunSeen {
     pub(super) run: String,
-    pub(super) pipeline: Option<Name>,
-    pub(super) epoch: Option<u64>,
-    pub(super) began: Option<Timestamp>,
-    pub(super) last: Option<Timestamp>,
-    pub(super) steps: usize,
-    /// How many steps have an outcome.
-    pub(super) ended: usize,
-    /// What was begun and has no outcome: the attempt, and when.
-    pub(super) begun: BTreeMap<String, (u32, Timestamp)>,
-    /// Why it is undone, if that began.
-    pub(super) undoing: Option<String>,
-    /// The steps that are still to be undone, in order.
-    pub(super) to_undo: Vec<String>,
+    pub(super) chain: Chain,
+    pub(super) account: Account,
+    /// How it ended, as its records say, or else the environment's state.
     pub(super) result: Option<RunResult>,
-    pub(super) faults: Vec<Fault>,
-    /// How many records are whole.
-    pub(super) whole: usize,
-    /// Whether what is damaged or missing may be the end.
-    blind: bool,
-}
-
-/// A record that is not as it should be.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) key: String,
-    /// How many there are; `None` if it is another that is missing.
-    pub(super) bytes: Option<usize>,
-    pub(super) error: Error,
+    /// Whether it can be gone on with.
+    pub(super) open: bool,
 }
 
 impl RunSeen {
-    /// Whether it can be gone on with.
-    pub(super) fn is_open(&self) -> bool {
-        match &self.result {
-            Some(result) => !result.is_over(),
-            None => !self.blind && self.whole > 0,
+    fn new(run: String, chain: Chain, (state, newest): (Option<&EnvironmentState>, bool)) -> Self {
+        let mut account = Account::of(&chain.records);
+        let last = state.and_then(|state| state.last.as_ref()).filter(|last| last.run == run);
+        let result = account.result.take().or_else(|| last.map(|last| last.result.clone()));
+        let over = result.as_ref().is_some_and(RunResult::is_over);
+        let open = match state {
+            Some(state) => state.open.as_ref().is_some_and(|open| open.run == run),
+            None => newest && !chain.blind && !chain.records.is_empty(),
+        };
+        Self { run, chain, account, result, open: open && !over }
+    }
+
+    /// The pipeline, the epoch that began, and the number of steps, if its first record can be read.
+    pub(super) fn began(&self) -> Option<(&Name, u64, usize)> {
+        match &self.chain.records.first()?.body {
+            RecordBody::RunStarted { pipeline, plan, epoch, .. } => Some((pipeline, *epoch, plan.steps.len())),
+            _ => None,
         }
     }
 
-    /// Whether it cannot be told if it ended.
-    pub(super) fn is_in_the_dark(&self) -> bool {
-        self.result.is_none() && self.blind
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.chain.records.first().map(|record| record.at)
     }
 
-    fn fold(&mut self, record: Record) {
-        self.whole += 1;
-        self.last = Some(record.at);
-        self.began.get_or_insert(record.at);
-        // Only of the last record it counts that it is the end.
-        self.result = None;
-        match record.body {
-            RecordBody::RunStarted { pipeline, plan, epoch, .. } => {
-                (self.pipeline, self.epoch, self.steps) = (Some(pipeline), Some(epoch), plan.steps.len());
-            }
-            RecordBody::Intent { step, attempt, .. } => _ = self.begun.insert(step, (attempt, record.at)),
-            RecordBody::Done { step, .. } | RecordBody::Unchanged { step, .. } => {
-                self.begun.remove(&step);
-                self.ended += 1;
-            }
-            RecordBody::Failed { step, .. } => _ = self.begun.remove(&step),
-            RecordBody::UndoPlanned { cause, steps } => (self.undoing, self.to_undo) = (Some(cause), steps),
-            RecordBody::UndoDone { step, error: None } => self.to_undo.retain(|other| *other != step),
-            RecordBody::RunFinished { result } => self.result = Some(result),
-            _ => {}
-        }
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.chain.records.last().map(|record| record.at)
+    }
+
+    /// What was begun and has no outcome: the step, the attempt, and when.
+    pub(super) fn begun(&self) -> Vec<(&str, u32, &Record)> {
+        let record = |at: u64| self.chain.records.iter().find(|record| record.seq == at);
+        self.account.begun().filter_map(|(step, attempt, at)| Some((step, attempt, record(at)?))).collect()
+    }
+
+    /// Whether its records stop before its end although it cannot be gone on with, and nothing else tells why.
+    pub(super) fn lacks_its_end(&self) -> bool {
+        let Chain { records, faults, .. } = &self.chain;
+        !self.open && self.result.is_none() && faults.is_empty() && !records.is_empty()
     }
 }
 
-/// Every run of the environment, oldest first. What cannot be read is among its faults.
-pub(super) async fn read(
-    cx: &Context,
-    operation: &'static str,
+/// The runs to look at, oldest first, and how many there are besides.
+pub(super) struct Chosen {
+    pub(super) runs: Vec<String>,
+    pub(super) unread: usize,
+}
+
+impl Doctor {
+    /// Every run that there is, oldest first.
+    pub(super) async fn names(&self) -> Result<Vec<String>> {
+        self.store.names(&format!("environments/{}/runs", self.environment)).await
+    }
+
+    /// The newest of `runs`, and those that the present state rests on however old they are: the open one, the last that
+    /// ended, and those of every epoch that is still there, among which are all since the newest snapshot.
+    pub(super) async fn choose(&self, mut runs: Vec<String>, state: Option<&EnvironmentState>) -> Result<Chosen> {
+        let older = if self.everything { 0 } else { runs.len().saturating_sub(NEWEST) };
+        let newest = runs.split_off(older);
+        let needed = needed(self.store.as_ref(), &self.environment, state).await?;
+        // One of which no record is left is open all the same.
+        let open = state.and_then(|state| state.open.as_ref()).map(|open| open.run.clone());
+        let lost = open.filter(|open| !runs.contains(open) && !newest.contains(open));
+        runs.retain(|run| needed.contains(run));
+        let unread = older - runs.len();
+        Ok(Chosen { runs: runs.into_iter().chain(newest).chain(lost).collect(), unread })
+    }
+
+    /// What the records of `runs` show. What cannot be read is among the faults of their chains.
+    pub(super) async fn read(
+        &self,
+        cx: &Context,
+        operation: &'static str,
+        (runs, state): (Vec<String>, Option<&EnvironmentState>),
+    ) -> Result<Vec<RunSeen>> {
+        let mut seen = Vec::with_capacity(runs.len());
+        let newest = runs.iter().max().cloned();
+        for run in runs {
+            cx.check(operation)?;
+            let chain = read_whole(self.store.as_ref(), &self.environment, &run).await?;
+            let newest = newest.as_ref() == Some(&run);
+            seen.push(RunSeen::new(run, chain, (state, newest)));
+        }
+        Ok(seen)
+    }
+}
+
+async fn needed(
     store: &dyn RunStore,
     environment: &EnvironmentName,
-) -> Result<Vec<RunSeen>> {
-    let mut runs = Vec::new();
-    for run in store.names(&format!("environments/{environment}/runs")).await? {
-        cx.check(operation)?;
-        runs.push(read_one(store, environment, &run).await?);
+    state: Option<&EnvironmentState>,
+) -> Result<BTreeSet<String>> {
+    let open = state.and_then(|state| state.open.as_ref()).map(|open| open.run.clone());
+    let last = state.and_then(|state| state.last.as_ref()).map(|last| last.run.clone());
+    let mut needed: BTreeSet<String> = open.into_iter().chain(last).collect();
+    let keys = Keys::new(environment);
+    for number in lock::numbers(store, &keys).await? {
+        // What cannot be read of the lock is told with its records.
+        let seen = lock::see(store, &keys, number).await.ok().flatten();
+        needed.extend(seen.and_then(|seen| seen.run));
     }
-    Ok(runs)
-}
-
-async fn read_one(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<RunSeen> {
-    let keys = store.list(&run_prefix(environment, run)).await?;
-    let get = async |key: String| {
-        let line = store.get(&key).await?;
-        Ok::<_, Error>((key, line))
-    };
-    let mut lines = stream::iter(keys).map(get).buffered(READS);
-    let mut seen = RunSeen { run: run.to_owned(), ..RunSeen::default() };
-    let mut chain = Chain::default();
-    while let Some((key, line)) = lines.try_next().await? {
-        let Some(line) = line else { continue };
-        match Record::open(&key, &line) {
-            Ok((record, checksum)) => {
-                seen.faults.extend(chain.follow(&key, &record, checksum, run));
-                seen.blind = false;
-                seen.fold(record);
-            }
-            Err(error) => {
-                chain.lose();
-                seen.blind = true;
-                seen.faults.push(Fault { key, bytes: Some(line.len()), error });
-            }
-        }
-    }
-    Ok(seen)
-}
-
-/// What the next record must follow.
-#[derive(Debug, Default)]
-struct Chain {
-    next: u64,
-    prev: Option<Digest>,
-    /// The record before cannot be read, so what this one says of it proves nothing.
-    lost: bool,
-}
-
-impl Chain {
-    fn lose(&mut self) {
-        self.next += 1;
-        self.lost = true;
-    }
-
-    fn follow(&mut self, key: &str, record: &Record, checksum: Digest, run: &str) -> Option<Fault> {
-        let (next, prev, lost) = (self.next, self.prev, self.lost);
-        *self = Self { next: record.seq + 1, prev: Some(checksum), lost: false };
-        let message = if record.run != run {
-            format!("record `{key}` is of run `{}`", record.run)
-        } else if record.seq > next {
-            match record.seq - next {
-                1 => format!("1 record before `{key}` is missing: {next}"),
-                missing => format!("{missing} records before `{key}` are missing, from {next} on"),
-            }
-        } else if record.seq < next || (!lost && record.prev != prev) {
-            format!("record `{key}` does not follow the one before it")
-        } else {
-            return None;
-        };
-        let error = Error::new(ErrorKind::Corrupt, "store.read", message)
-            .advice("restore what is missing from a copy; nothing was changed");
-        Some(Fault { key: key.to_owned(), bytes: None, error })
-    }
+    Ok(needed)
 }

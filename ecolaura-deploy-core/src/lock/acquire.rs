@@ -16,6 +16,7 @@ use super::{
     look,
     loss::{self, Loss},
     probe,
+    process::Machine,
     waiters::Waiter,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct Request<'a> {
     pub(crate) environment: &'a EnvironmentName,
     pub(crate) run: &'a str,
     pub(crate) holder: &'a Holder,
+    /// Where it runs.
+    pub(crate) machine: &'a Arc<dyn Machine>,
     pub(crate) landing: Landing,
     pub(crate) policy: LockPolicy,
 }
@@ -47,6 +50,7 @@ impl Request<'_> {
             clock: Arc::clone(self.clock),
             nonces: Arc::clone(self.nonces),
             keys: Keys::new(self.environment),
+            machine: Arc::clone(self.machine),
         }
     }
 }
@@ -80,7 +84,8 @@ async fn contend(cx: &Context, ground: &Ground, request: &Request<'_>, waiter: &
     loop {
         let asked = Instant::now();
         let seen = look::look_at(ground.store.as_ref(), &ground.keys).await?;
-        let gone = seen.as_ref().map_or(Gone::CannotTell, |seen| seen.is_gone(ground.keys.environment()));
+        let gone = |seen: &Seen| seen.is_gone_on(ground.machine.as_ref(), ground.keys.environment());
+        let gone = seen.as_ref().map_or(Gone::CannotTell, gone);
         let silent = watch.silent_for(seen.as_ref(), asked);
         match decide(seen.as_ref(), gone, silent) {
             Move::Create { takeover } => {

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Gone, Holder};
+use super::{
+    Gone, Holder,
+    process::{self, Machine},
+};
 use crate::vocabulary::EnvironmentName;
 
 type Key = (EnvironmentName, String);
@@ -40,12 +43,13 @@ impl Drop for Claim {
     }
 }
 
-/// Whether the holder of what has `nonce` is gone. A lock of this very process is gone when it was dropped.
-pub(super) fn is_gone(environment: &EnvironmentName, holder: &Holder, nonce: &str) -> Gone {
+/// Whether the holder of what has `nonce` is gone, as far as `machine` can tell. A lock of this very process is gone when
+/// it was dropped.
+pub(super) fn is_gone(machine: &dyn Machine, environment: &EnvironmentName, holder: &Holder, nonce: &str) -> Gone {
     if claims().contains_key(&(environment.clone(), nonce.to_owned())) {
         return Gone::No;
     }
-    match holder.is_gone() {
+    match process::is_gone(machine, holder) {
         Gone::No if *holder == Holder::this_process() => Gone::Yes,
         told => told,
     }

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    claims::Claim,
+    Gone, Holder,
+    claims::{self, Claim},
     layout::{self, Keys, Released},
     loss::Loss,
+    process::Machine,
     prune,
 };
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     clock::Clock,
     nonce::NonceSource,
     store::{self, Created, EnvironmentState, RunStore, seal},
+    vocabulary::EnvironmentName,
 };
 
 /// What an epoch works with.
@@ -25,11 +28,17 @@ pub(super) struct Ground {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) nonces: Arc<dyn NonceSource>,
     pub(super) keys: Keys,
+    pub(super) machine: Arc<dyn Machine>,
 }
 
 impl Ground {
     pub(super) fn nonce(&self) -> String {
         format!("{:016x}", self.nonces.next())
+    }
+
+    /// Whether the holder of what has `nonce` is gone.
+    pub(super) fn is_gone(&self, holder: &Holder, nonce: &str) -> Gone {
+        claims::is_gone(self.machine.as_ref(), self.keys.environment(), holder, nonce)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -55,6 +64,10 @@ impl Epoch {
     /// The fencing token.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(crate) fn environment(&self) -> &EnvironmentName {
+        self.ground.keys.environment()
     }
 
     /// The environment's state as it was found, after the epoch was ours.

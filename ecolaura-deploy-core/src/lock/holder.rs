@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::process;
+use super::process::{self, Machine, ThisMachine};
 
 /// A process that deploys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,17 +42,19 @@ impl Holder {
 
     /// The process `pid` of this machine, as it is now.
     pub(crate) fn of_process(pid: u32) -> Self {
-        let proof = process::proof(pid).map(|proof| proof.to_string()).unwrap_or_default();
-        Self { host: process::host(), pid, proof }
+        Self::on(&ThisMachine, pid)
+    }
+
+    /// The process `pid` of `machine`, as it is now.
+    pub(crate) fn on(machine: &dyn Machine, pid: u32) -> Self {
+        let proof = process::proof(machine, pid).map(|proof| proof.to_string()).unwrap_or_default();
+        Self { host: machine.host(), pid, proof }
     }
 
     /// Whether it has ended, as far as this machine can tell. Reads only. Nothing that cannot be read counts as a
     /// proof.
     pub fn is_gone(&self) -> Gone {
-        match self.proof.parse() {
-            Ok(proof) if self.host == process::host() => process::is_gone(self.pid, &proof),
-            _ => Gone::CannotTell,
-        }
+        process::is_gone(&ThisMachine, self)
     }
 }
 

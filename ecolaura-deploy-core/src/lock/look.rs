@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     Gone, Holder, LockPolicy, claims,
     layout::{self, Held, Keys},
+    process::{Machine, ThisMachine},
 };
 use crate::{ErrorKind, Result, pipeline::Landing, store::RunStore, vocabulary::EnvironmentName};
 
@@ -38,8 +39,12 @@ pub struct Seen {
 impl Seen {
     /// Whether its holder is gone. A run of this very process that was dropped is gone too.
     pub fn is_gone(&self, environment: &EnvironmentName) -> Gone {
+        self.is_gone_on(&ThisMachine, environment)
+    }
+
+    pub(super) fn is_gone_on(&self, machine: &dyn Machine, environment: &EnvironmentName) -> Gone {
         match (&self.holder, &self.nonce) {
-            (Some(holder), Some(nonce)) => claims::is_gone(environment, holder, nonce),
+            (Some(holder), Some(nonce)) => claims::is_gone(machine, environment, holder, nonce),
             _ => Gone::CannotTell,
         }
     }

@@ -4,7 +4,46 @@ use std::{fmt, fs, path::Path, str::FromStr};
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::Gone;
+use super::{Gone, Holder};
+
+/// What a machine tells about its processes.
+pub(crate) trait Machine: fmt::Debug + Send + Sync {
+    /// Its name.
+    fn host(&self) -> String;
+
+    /// This boot, and the namespace that process ids are counted in; `None` where they cannot be told.
+    fn ground(&self) -> Option<(String, u64)>;
+
+    /// Whether it has no process of this id, not even one that it does not show.
+    fn lacks(&self, pid: Pid) -> bool;
+
+    /// What it shows of a process.
+    fn stat(&self, pid: u32) -> Option<Stat>;
+}
+
+/// The machine that this program runs on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn host(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
+    /// `None` also where `/proc` counts processes in another namespace than ours.
+    fn ground(&self) -> Option<(String, u64)> {
+        let own: u32 = fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()?;
+        if own == std::process::id() { Some((boot()?, namespace()?)) } else { None }
+    }
+
+    fn lacks(&self, pid: Pid) -> bool {
+        test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+    }
+
+    fn stat(&self, pid: u32) -> Option<Stat> {
+        Stat::parse(&fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
+    }
+}
 
 /// What makes a process id unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +78,11 @@ impl FromStr for Proof {
 }
 
 /// What stands of a process in `/proc/PID/stat`.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    state: char,
-    threads: u64,
-    start: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) state: char,
+    pub(crate) threads: u64,
+    pub(crate) start: u64,
 }
 
 impl Stat {
@@ -61,19 +100,10 @@ impl Stat {
     }
 }
 
-/// The machine's name.
-pub(super) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// What makes the id of a living process unique. `None` where it cannot be told, also where `/proc` counts processes in
-/// another namespace than ours.
-pub(super) fn proof(pid: u32) -> Option<Proof> {
-    let own: u32 = fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()?;
-    if own != std::process::id() {
-        return None;
-    }
-    Some(Proof { boot: boot()?, namespace: namespace()?, start: stat(pid)?.start })
+/// What makes the id of a living process unique; `None` where it cannot be told.
+pub(super) fn proof(machine: &dyn Machine, pid: u32) -> Option<Proof> {
+    let (boot, namespace) = machine.ground()?;
+    Some(Proof { boot, namespace, start: machine.stat(pid)?.start })
 }
 
 fn boot() -> Option<String> {
@@ -87,22 +117,18 @@ fn namespace() -> Option<u64> {
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn stat(pid: u32) -> Option<Stat> {
-    Stat::parse(&fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
-}
-
-/// Whether the process `pid` that had `then` has ended. A process that `/proc` does not show may be hidden, so the
-/// kernel is asked for it by signal 0.
-pub(super) fn is_gone(pid: u32, then: &Proof) -> Gone {
-    let Some(own) = proof(std::process::id()) else { return Gone::CannotTell };
-    let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Gone::CannotTell };
-    if (&own.boot, own.namespace) != (&then.boot, then.namespace) {
+/// Whether `holder` has ended, as far as `machine` can tell. A process that it does not show may be hidden, so it is
+/// asked for too.
+pub(super) fn is_gone(machine: &dyn Machine, holder: &Holder) -> Gone {
+    let Ok(then) = holder.proof.parse::<Proof>() else { return Gone::CannotTell };
+    let Some(id) = i32::try_from(holder.pid).ok().and_then(Pid::from_raw) else { return Gone::CannotTell };
+    if holder.host != machine.host() || machine.ground() != Some((then.boot, then.namespace)) {
         return Gone::CannotTell;
     }
-    if test_kill_process(id) == Err(rustix::io::Errno::SRCH) {
+    if machine.lacks(id) {
         return Gone::Yes;
     }
-    match stat(pid) {
+    match machine.stat(holder.pid) {
         Some(now) if now.start != then.start || now.has_ended() => Gone::Yes,
         Some(_) => Gone::No,
         None => Gone::CannotTell,

@@ -1,6 +1,6 @@
 //! Removing what is over.
 
-use super::{claims, epoch::Ground, layout, look};
+use super::{epoch::Ground, layout, look};
 use crate::{lock::Gone, store};
 
 /// How many epochs stay, the present one included, for people to read and for snapshots that get damaged.
@@ -26,7 +26,7 @@ async fn tickets(ground: &Ground) {
     let tickets: Vec<&String> = keys.iter().filter(|key| key.ends_with("/ticket")).collect();
     for key in tickets {
         let Ok(Some(ticket)) = layout::read::<layout::Ticket>(ground.store.as_ref(), key).await else { continue };
-        if claims::is_gone(ground.keys.environment(), &ticket.holder, &ticket.nonce) == Gone::Yes {
+        if ground.is_gone(&ticket.holder, &ticket.nonce) == Gone::Yes {
             let folder = key.trim_end_matches("ticket");
             remove(ground, keys.iter().filter(|key| key.starts_with(folder)).cloned().collect()).await;
         }

@@ -77,6 +77,7 @@ impl Deployer {
     async fn request<T>(&self, act: impl AsyncFnOnce(&Context, Request<'_>) -> T) -> T {
         let clock: Arc<dyn Clock> = Arc::<FixedClock>::clone(&self.clock);
         let nonces: Arc<dyn NonceSource> = Arc::new(RandomNonces);
+        let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
         let request = Request {
             store: &self.store,
             clock: &clock,
@@ -84,6 +85,7 @@ impl Deployer {
             environment: &dev(),
             run: &self.run,
             holder: &self.holder,
+            machine: &machine,
             landing: self.landing,
             policy: self.policy,
         };

@@ -8,7 +8,7 @@ use super::{
     Gone, Seen, Wait,
     acquire::Request,
     beats,
-    claims::{self, Claim},
+    claims::Claim,
     epoch::Ground,
     layout::{self, SCHEMA, Ticket},
     policy::patience,
@@ -137,12 +137,12 @@ impl<'a> Waiter<'a> {
         let (Wait::Latest(_), Landing::Forward(own)) = (self.request.policy.wait, self.request.landing) else {
             return Ok(());
         };
-        let environment = self.ground.keys.environment();
+        let ground = self.ground;
         for (nonce, beat) in self.list_others().await? {
             let other = self.meet(&nonce, beat).await;
             let Some(ticket) = &other.ticket else { continue };
             let Some(newer) = ticket.landing.sequence().filter(|theirs| *theirs > own) else { continue };
-            let lives = other.first != beat || claims::is_gone(environment, &ticket.holder, &ticket.nonce) == Gone::No;
+            let lives = other.first != beat || ground.is_gone(&ticket.holder, &ticket.nonce) == Gone::No;
             if lives {
                 let message = format!("release {own} was superseded by release {newer}, which waits too");
                 return Err(Error::new(ErrorKind::Conflict, "lock.acquire", message)

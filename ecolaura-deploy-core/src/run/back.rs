@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use super::{
     RunResult,
     ending::superseded,
-    history::History,
+    history::{Account, History, Remaining},
     undo::{Remains, Undoable},
     unit::Shared,
 };
 use crate::{
-    Error,
+    Error, ErrorRecord,
     context::Emit,
     event::{EventKind, StepOutcome},
 };
@@ -26,7 +26,7 @@ impl Shared {
         undo_deadline: Duration,
     ) -> RunResult {
         self.say_steps(history, cause);
-        let (list, mut remains) = what_remains(history);
+        let (list, mut remains) = what_remains(history.effects());
         remains.extend(Arc::clone(self).undo(cause.to_owned(), list, undo_deadline).await);
         let result = if self.is_ousted() { superseded() } else { verdict(history, cause, remains) };
         self.say_end(result).await
@@ -63,9 +63,9 @@ impl Shared {
 }
 
 /// What is undone, last first, and what nothing undoes.
-fn what_remains(history: &History) -> (Vec<Undoable>, Remains) {
+fn what_remains(effects: Vec<Remaining>) -> (Vec<Undoable>, Remains) {
     let (mut list, mut remains) = (Vec::new(), Remains::default());
-    for remaining in history.effects() {
+    for remaining in effects {
         match remaining.undo {
             Some(undo) => list.push(Undoable { step: remaining.step, undo }),
             None if remaining.done => {}
@@ -76,16 +76,19 @@ fn what_remains(history: &History) -> (Vec<Undoable>, Remains) {
 }
 
 /// The result of a run whose records are damaged and that nobody undoes: what can still be read of what it did.
-pub(super) fn left_as_it_is(known: Option<&History>, damage: &Error) -> RunResult {
+pub(super) fn left_as_it_is(known: &Account, damage: &Error) -> RunResult {
+    let (list, unknown) = what_remains(known.effects());
     let mut remains = Remains::default();
-    for remaining in known.map(History::effects).unwrap_or_default() {
-        let how = remaining.undo.map_or_else(|| "nothing undoes it".to_owned(), |undo| undo.description);
-        remains.add(remaining.step.clone(), format!("`{}`: {how}", remaining.step));
+    for Undoable { step, undo } in list {
+        let command = format!("`{step}`: {}", undo.description);
+        remains.add(step, command);
     }
-    let after = "what is behind the damaged record";
-    remains.add(after.to_owned(), format!("{after} cannot be read: compare the environment with the last release"));
+    remains.extend(unknown);
+    let lost = "what is damaged or missing in its records";
+    remains.add(lost.to_owned(), format!("{lost} is not known: compare the environment with the last release"));
     let Remains { remaining, commands } = remains;
-    RunResult::NeedsOperator { failed: "its records".to_owned(), cause: damage.report(), remaining, commands }
+    let cause = ErrorRecord::from(damage).message;
+    RunResult::NeedsOperator { failed: "its records".to_owned(), cause, remaining, commands }
 }
 
 fn verdict(history: &History, cause: &str, Remains { remaining, commands }: Remains) -> RunResult {

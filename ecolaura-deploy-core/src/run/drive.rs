@@ -10,17 +10,17 @@ use super::{
     dispatcher::Dispatcher,
     emitter::Emitter,
     evidence::Evidence,
-    history::History,
+    history::{Account, History},
     resume::changed_inputs,
     runner::{Finished, Runner, check_environment},
     same,
     unit::Shared,
 };
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Effect, Error, ErrorKind, Result,
     context::{Emit, instant_in},
     event::EventKind,
-    lock::{self, Epoch},
+    lock::Epoch,
     pipeline::{Landing, Outputs, Pipeline, RELEASE},
     plan::{self, Plan, PlanProblems},
     store::{self, EnvironmentState, Journal, OpenRun, RecordBody, RunNote, read_chain, read_whole},
@@ -82,12 +82,12 @@ impl Runner {
     pub async fn run(&self, cx: &Context, plan: Plan) -> Result<Finished> {
         check_environment(cx, &plan.pipeline)?;
         let run = self.run_id();
-        let epoch = self.acquire(cx, &run, plan.pipeline.landing).await?;
+        let epoch = self.acquire(cx, cx.environment(), &run, plan.pipeline.landing).await?;
         let mut state = epoch.state().clone();
         // Boxed, since these futures are large and callers put this one into their own.
         let ended = Box::pin(self.run_locked(cx, plan, &run, (&epoch, &mut state))).await;
-        self.release(cx, epoch, state).await;
-        ended
+        self.release(epoch, state).await;
+        ended.map_err(|error| cx.redactor().error(error))
     }
 
     async fn run_locked(
@@ -108,7 +108,8 @@ impl Runner {
         }
         let environment = cx.environment();
         let journal =
-            Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, self.nonces.next());
+            Journal::new(Arc::clone(&self.store), Arc::clone(&self.clock), environment, run, self.nonces.next())
+                .redacting(cx.redactor());
         let known = now.known();
         let shared = self.shared(cx, Of { run, epoch, plan: now, journal });
         let summary = shared.plan.summary.clone();
@@ -121,7 +122,13 @@ impl Runner {
             library: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: epoch.number(),
         };
-        shared.journal.append(started).await?;
+        if let Err(error) = shared.journal.append(started).await {
+            // It may be there all the same, and then somebody has to end it.
+            if error.effect() != Effect::None {
+                *state = std::mem::take(state).begun(self.open(run, (&shared, self.clock.now())));
+            }
+            return Err(error);
+        }
         // Whoever takes the lock from here on finds the record; whoever took it before is found here.
         if let Err(fenced) = epoch.check().await {
             let (failed, cause) = ("its lock".to_owned(), fenced.report());
@@ -145,16 +152,22 @@ impl Runner {
     fn note(&self, state: &mut EnvironmentState, run: &str, result: &RunResult, (of, since): (&Shared, Timestamp)) {
         let state_before = std::mem::take(state);
         *state = match result {
-            result if !result.is_over() || !of.ended.load(Ordering::Relaxed) => state_before.begun(OpenRun {
-                run: run.to_owned(),
-                epoch: of.cx.epoch(),
-                pipeline: Some(of.plan.summary.pipeline.clone()),
-                landing: of.plan.pipeline.landing,
-                since: Some(since),
-                holder: Some(self.holder.clone()),
-            }),
+            result if !result.is_over() || !of.ended.load(Ordering::Relaxed) => {
+                state_before.begun(self.open(run, (of, since)))
+            }
             result => state_before.ended(RunNote::new(run, result.clone(), self.clock.now())),
         };
+    }
+
+    fn open(&self, run: &str, (of, since): (&Shared, Timestamp)) -> OpenRun {
+        OpenRun {
+            run: run.to_owned(),
+            epoch: of.cx.epoch(),
+            pipeline: Some(of.plan.summary.pipeline.clone()),
+            landing: of.plan.pipeline.landing,
+            since: Some(since),
+            holder: Some(self.holder.clone()),
+        }
     }
 
     /// Goes on with the run that was left open in the environment, on this machine or another: `None` if there is none.
@@ -170,7 +183,7 @@ impl Runner {
     /// inputs of what is done; with the errors of [`Runner::run`] otherwise. Nothing is changed then. Resuming is
     /// resumable itself.
     pub async fn resume(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
-        self.go_on(cx, pipeline, Way::Forward).await
+        Box::pin(self.go_on(cx, pipeline, Way::Forward)).await
     }
 
     /// Undoes the run that was left open in the environment: `None` if there is none. `pipeline` only needs the backends
@@ -178,13 +191,13 @@ impl Runner {
     ///
     /// Fails as [`Runner::resume`] does, save for differences.
     pub async fn roll_back(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
-        self.go_on(cx, pipeline, Way::Back).await
+        Box::pin(self.go_on(cx, pipeline, Way::Back)).await
     }
 
     /// Closes the run that was left open in the environment: [`Runner::resume`] where that is not refused for a
     /// difference, [`Runner::roll_back`] otherwise. `None` if there is none.
     pub async fn recover(&self, cx: &Context, pipeline: Pipeline) -> Result<Option<Finished>> {
-        self.go_on(cx, pipeline, Way::Either).await
+        Box::pin(self.go_on(cx, pipeline, Way::Either)).await
     }
 
     /// Closes the run that was left open in the environment although its records are damaged, and undoes nothing: so the
@@ -194,10 +207,10 @@ impl Runner {
     /// Fails with [`ErrorKind::InvalidInput`] if `run` is not the open one, or if its records are whole:
     /// [`Runner::roll_back`] undoes it then. Deletes nothing.
     pub async fn give_up(&self, cx: &Context, run: &str) -> Result<RunResult> {
-        let epoch = self.acquire(cx, run, Landing::Unnumbered).await?;
+        let epoch = self.acquire(cx, cx.environment(), run, Landing::Unnumbered).await?;
         let mut state = epoch.state().clone();
         let given_up = self.give_up_locked(cx, run, &mut state).await;
-        self.release(cx, epoch, state).await;
+        self.release(epoch, state).await;
         given_up
     }
 
@@ -208,12 +221,11 @@ impl Runner {
             return Err(Error::invalid("run.give_up", format!("{found} in {}, not `{run}`", cx.environment())));
         }
         let chain = read_whole(self.store.as_ref(), cx.environment(), run).await?;
-        let Some(damage) = chain.damage else {
+        let Some(damage) = chain.faults.first() else {
             return Err(Error::invalid("run.give_up", format!("the records of run `{run}` are whole"))
                 .advice("undo it with `Runner::roll_back`, or go on with `Runner::resume`"));
         };
-        let known = History::of(&chain.records).ok().flatten();
-        let result = back::left_as_it_is(known.as_ref(), &damage);
+        let result = back::left_as_it_is(&Account::of(&chain.records), &damage.error);
         *state = std::mem::take(state).ended(RunNote::new(run, result.clone(), self.clock.now()));
         Ok(result)
     }
@@ -229,12 +241,12 @@ impl Runner {
         let Some(left) = self.left(cx, &open.run).await? else { return Ok(None) };
         let course = self.course(cx, (&open.run, &left.history), &pipeline, way).await?;
         let landing = if course == Course::Forward { left.history.landing } else { Landing::Unnumbered };
-        let epoch = self.acquire(cx, &open.run, landing).await?;
+        let epoch = self.acquire(cx, cx.environment(), &open.run, landing).await?;
         let mut state = epoch.state().clone();
         let ended =
             Box::pin(self.go_on_locked(cx, Arc::new(pipeline), (&open.run, left, course), (&epoch, &mut state))).await;
-        self.release(cx, epoch, state).await;
-        ended
+        self.release(epoch, state).await;
+        ended.map_err(|error| cx.redactor().error(error))
     }
 
     /// Where the run goes from here. Fails if it should go forward and cannot.
@@ -314,6 +326,7 @@ impl Runner {
             Some(cause) => shared.go_back(history, cause, self.policy().undo_deadline).await,
             None => shared.only_end(history).await,
         };
+        let result = cx.redactor().result(result);
         self.note(state, run, &result, (&shared, history.started));
         Finished { run: run.to_owned(), result, outputs: shared }
     }
@@ -326,7 +339,11 @@ impl Runner {
         (epoch, state): (&Epoch, &mut EnvironmentState),
     ) -> Result<Settled> {
         let Some(run) = state.open.as_ref().map(|open| open.run.clone()) else { return Ok(Settled::Undone(None)) };
-        let Some(left) = self.left(cx, &run).await? else { return Ok(Settled::Undone(None)) };
+        let Some(left) = self.left(cx, &run).await? else {
+            // Its records are gone, or say that it is over.
+            state.open = None;
+            return Ok(Settled::Undone(None));
+        };
         let course = self.course(cx, (&run, &left.history), pipeline, Way::Either).await?;
         let (goes_on, ends) = (course == Course::Forward, course == Course::End);
         let finished = self.go_on_locked(cx, Arc::clone(pipeline), (&run, left, course), (epoch, state)).await?;
@@ -352,7 +369,10 @@ impl Runner {
         let mut found = Some(left);
         while let Some(Left { history, records, last }) = found {
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            let journal = Journal::new(store, clock, cx.environment(), run, self.nonces.next()).behind(records, last);
+            let journal = Journal::new(store, clock, cx.environment(), run, self.nonces.next())
+                .behind(records, last)
+                .redacting(cx.redactor());
+            journal.flush_last().await?;
             let (by, number) = (self.holder.clone(), epoch.number());
             match journal.append(RecordBody::Resumed { epoch: number, by, undo }).await {
                 Ok(_) => {
@@ -375,37 +395,18 @@ impl Runner {
         Ok(history.map(|history| Left { history, records: records.len() as u64, last }))
     }
 
-    async fn acquire(&self, cx: &Context, run: &str, landing: Landing) -> Result<Epoch> {
-        let request = lock::Request {
-            store: &self.store,
-            clock: &self.clock,
-            nonces: &self.nonces,
-            environment: cx.environment(),
-            run,
-            holder: &self.holder,
-            landing,
-            policy: self.lock,
-        };
-        let said = Arc::new(Said(self.on_wait.clone()));
-        Box::pin(lock::acquire(&self.context(cx).with_emit(said), request)).await
-    }
-
-    /// What cannot be released is taken over by the next deployer, who sees that this one is gone.
-    async fn release(&self, cx: &Context, epoch: Epoch, state: EnvironmentState) {
-        if let Err(error) = epoch.release(state).await {
-            (self.on_wait.0)(&format!("the lock of {} is not released: {}", cx.environment(), error.report()));
-        }
-    }
-
     fn shared(&self, cx: &Context, Of { run, epoch, plan, journal }: Of<'_>) -> Arc<Shared> {
         let pipeline = &plan.pipeline;
-        let emitter = Arc::new(Emitter::new(
-            run,
-            &pipeline.environment,
-            &plan.summary.pipeline,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.events),
-        ));
+        let emitter = Arc::new(
+            Emitter::new(
+                run,
+                &pipeline.environment,
+                &plan.summary.pipeline,
+                Arc::clone(&self.clock),
+                Arc::clone(&self.events),
+            )
+            .redacting(cx.redactor().clone()),
+        );
         let steps = cx.limits().parallel_steps.get().min(Semaphore::MAX_PERMITS);
         Arc::new(Shared {
             outputs: Outputs::new(pipeline.nodes.len()),
@@ -439,7 +440,7 @@ impl Runner {
 
 async fn to_the_end(cx: &Context, mut dispatcher: Dispatcher, deadline: Instant) -> RunResult {
     dispatcher.forward(cx.cancellation().clone(), deadline).await;
-    dispatcher.finish().await
+    cx.redactor().result(dispatcher.finish().await)
 }
 
 impl Shared {
@@ -465,17 +466,6 @@ enum Settled {
     Finished(Finished),
     /// It was undone, if there was one.
     Undone(Option<String>),
-}
-
-/// Hands what is said about waiting to a listener.
-struct Said(super::runner::OnWait);
-
-impl Emit for Said {
-    fn emit(&self, _step: Option<&str>, kind: EventKind) {
-        if let EventKind::Status { message } | EventKind::Warning { message } = kind {
-            (self.0.0)(&message);
-        }
-    }
 }
 
 fn stale(old: &Plan, new: &Plan, undone: Option<&str>) -> Error {

@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     context::Emit,
     event::{Event, EventKind, EventSink},
+    redact::Redactor,
     vocabulary::{EnvironmentName, Name},
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Emitter {
     pipeline: Name,
     clock: Arc<dyn Clock>,
     began: Instant,
+    redactor: Redactor,
     state: Mutex<State>,
 }
 
@@ -50,6 +52,7 @@ impl Emitter {
             pipeline: pipeline.clone(),
             clock,
             began: Instant::now(),
+            redactor: Redactor::new(),
             state: Mutex::new(State {
                 seq: 0,
                 sink: Some(sink),
@@ -58,6 +61,11 @@ impl Emitter {
                 sealed: false,
             }),
         }
+    }
+
+    /// Says nothing of what `redactor` knows.
+    pub(crate) fn redacting(self, redactor: Redactor) -> Self {
+        Self { redactor, ..self }
     }
 
     pub(crate) fn elapsed(&self) -> std::time::Duration {
@@ -118,7 +126,7 @@ impl Emit for Emitter {
             at: self.clock.now(),
             elapsed: self.began.elapsed(),
             step: step.map(str::to_owned),
-            kind,
+            kind: self.redactor.event(kind),
         };
         state.seq += 1;
         let panicked = catch_unwind(AssertUnwindSafe(|| sink.emit(&event))).is_err();

@@ -34,6 +34,14 @@ pub(crate) struct History {
     pub(super) known: BTreeMap<String, serde_json::Value>,
     pub(super) landing: Landing,
     pub(super) started: Timestamp,
+    /// Where a record says an earlier time than the one before it.
+    pub(super) clock_went_back: Option<(Timestamp, Timestamp)>,
+    account: Account,
+}
+
+/// What records say that was done, whether they begin with the plan or not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Account {
     steps: BTreeMap<String, Past>,
     /// What undoes each step, as the last intent said.
     prepared: BTreeMap<String, UndoRecord>,
@@ -48,64 +56,108 @@ pub(crate) struct History {
     /// Why the whole run was to end.
     cancelled: Option<String>,
     /// How it ended, if it did.
-    pub(super) result: Option<RunResult>,
-    /// The newest epoch that wrote.
-    pub(super) epoch: u64,
-    /// Where a record says an earlier time than the one before it.
-    pub(super) clock_went_back: Option<(Timestamp, Timestamp)>,
+    pub(crate) result: Option<RunResult>,
 }
 
 impl History {
     /// Folds the records of one run; `None` if there are none: it never began.
     pub(crate) fn of(records: &[Record]) -> Result<Option<Self>> {
-        let Some((first, rest)) = records.split_first() else { return Ok(None) };
-        let mut history = match &first.body {
-            RecordBody::RunStarted { plan, known, landing, epoch, .. } => {
-                Self::begin(plan.clone(), known.clone(), *landing, first.at, *epoch)
-            }
-            _ => {
-                let message = format!("run `{}` does not begin with its plan", first.run);
-                return Err(Error::new(ErrorKind::Corrupt, "store.read", message));
-            }
+        let Some(first) = records.first() else { return Ok(None) };
+        let RecordBody::RunStarted { plan, known, landing, .. } = &first.body else {
+            let message = format!("run `{}` does not begin with its plan", first.run);
+            return Err(Error::new(ErrorKind::Corrupt, "store.read", message));
         };
-        let mut before = first.at;
-        for record in rest {
-            if record.at < before {
-                history.clock_went_back.get_or_insert((before, record.at));
-            }
-            before = record.at;
-            history.take(record);
-        }
-        Ok(Some(history))
+        let mut pairs = records.windows(2).map(|pair| (pair[0].at, pair[1].at));
+        Ok(Some(Self {
+            plan: plan.clone(),
+            known: known.clone(),
+            landing: *landing,
+            started: first.at,
+            clock_went_back: pairs.find(|(before, after)| after < before),
+            account: Account::of(records),
+        }))
     }
 
-    fn begin(
-        plan: PlanSummary,
-        known: BTreeMap<String, serde_json::Value>,
-        landing: Landing,
-        started: Timestamp,
-        epoch: u64,
-    ) -> Self {
-        Self {
-            plan,
-            known,
-            landing,
-            started,
-            steps: BTreeMap::new(),
-            prepared: BTreeMap::new(),
-            classes: BTreeMap::new(),
-            fingerprints: BTreeMap::new(),
-            undone: BTreeSet::new(),
-            planned: Vec::new(),
-            cancelled: None,
-            result: None,
-            epoch,
-            clock_went_back: None,
+    /// Whether nothing is left to do: it ended and does not wait.
+    pub(crate) fn is_over(&self) -> bool {
+        self.account.result.as_ref().is_some_and(RunResult::is_over)
+    }
+
+    /// Whether every step is done, had nothing to do, or was passed over as planned.
+    pub(super) fn lacks_only_its_end(&self) -> bool {
+        let through = |step: &StepSummary| self.output(step).is_some() || step.skipped;
+        self.account.undone.is_empty() && self.plan.steps.iter().all(through)
+    }
+
+    pub(super) fn past(&self, step: &str) -> Option<&Past> {
+        self.account.steps.get(step)
+    }
+
+    /// What a step that is done, had nothing to do, or was passed over, read beyond its inputs.
+    pub(super) fn fingerprint(&self, step: &StepSummary) -> Option<Digest> {
+        match self.past(&step.name) {
+            Some(Past::Done { .. } | Past::Unchanged { .. }) => self.account.fingerprints.get(&step.name).copied(),
+            None if step.skipped => step.fingerprint,
+            _ => None,
         }
+    }
+
+    /// The output of a step that is done, or was passed over.
+    pub(super) fn output(&self, step: &StepSummary) -> Option<&serde_json::Value> {
+        match self.past(&step.name) {
+            Some(Past::Done { output, .. } | Past::Unchanged { output }) => Some(output),
+            None if step.skipped => self.known.get(&step.name),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_undone(&self, step: &str) -> bool {
+        self.account.undone.contains(step)
+    }
+
+    /// Why all of it is being undone, if it is: `release` is the group that takes everything with it.
+    pub(super) fn going_back(&self, release: &str) -> Option<String> {
+        let group = |name: &str| self.plan.steps.iter().find(|step| step.name == name).map(|step| step.group.as_str());
+        let undoing =
+            self.account.planned.iter().find(|(_, steps)| steps.iter().any(|step| group(step) == Some(release)));
+        let failed = self.plan.steps.iter().filter(|step| step.group.as_str() == release).find_map(|step| {
+            match self.past(&step.name) {
+                Some(Past::Failed { error, again: false, .. }) if !waits(error) => {
+                    Some(format!("`{}` failed: {}", step.name, error.message))
+                }
+                _ => None,
+            }
+        });
+        self.account.cancelled.clone().or_else(|| undoing.map(|(cause, _)| cause.clone())).or(failed)
+    }
+
+    /// The step that failed first, and why, for the result of a run that goes back.
+    pub(super) fn first_failure(&self) -> Option<(String, String)> {
+        let failed = self.account.steps.iter().filter_map(|(step, past)| match past {
+            Past::Failed { error, again: false, at, .. } if !waits(error) => Some((*at, step, &error.message)),
+            _ => None,
+        });
+        failed.min_by_key(|(at, ..)| *at).map(|(_, step, message)| (step.clone(), message.clone()))
+    }
+
+    /// Everything that may have had an effect which is not undone yet, last first.
+    pub(super) fn effects(&self) -> Vec<Remaining> {
+        self.account.effects()
+    }
+}
+
+impl Account {
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut account = Self::default();
+        let deeds = records.iter().filter(|record| !matches!(record.body, RecordBody::RunStarted { .. }));
+        deeds.for_each(|record| account.take(record));
+        account
     }
 
     fn take(&mut self, record: &Record) {
         let at = record.seq;
+        // Only of the last record it counts that it is the end.
+        self.result = None;
         match record.body.clone() {
             RecordBody::Intent { step, attempt, effect, undo, fingerprint, .. } => {
                 if let Some(fingerprint) = fingerprint {
@@ -136,76 +188,34 @@ impl History {
             RecordBody::UndoPlanned { cause, steps } => self.planned.push((cause, steps)),
             RecordBody::UndoDone { step, error: None } => _ = self.undone.insert(step),
             RecordBody::RunFinished { result } => self.result = Some(result),
-            RecordBody::Resumed { epoch, undo, by } => {
-                self.epoch = epoch;
-                self.result = None;
-                if undo {
-                    self.cancelled.get_or_insert(format!("{by} took it back"));
-                }
+            RecordBody::Resumed { undo: true, by, .. } => {
+                self.cancelled.get_or_insert(format!("{by} took it back"));
             }
-            RecordBody::RunStarted { .. } | RecordBody::UndoIntent { .. } | RecordBody::UndoDone { .. } => {}
+            RecordBody::RunStarted { .. }
+            | RecordBody::Resumed { .. }
+            | RecordBody::UndoIntent { .. }
+            | RecordBody::UndoDone { .. } => {}
         }
     }
 
-    /// Whether nothing is left to do: it ended and does not wait.
-    pub(crate) fn is_over(&self) -> bool {
-        self.result.as_ref().is_some_and(RunResult::is_over)
-    }
-
-    /// Whether every step is done, had nothing to do, or was passed over as planned.
-    pub(super) fn lacks_only_its_end(&self) -> bool {
-        let through = |step: &StepSummary| self.output(step).is_some() || step.skipped;
-        self.undone.is_empty() && self.plan.steps.iter().all(through)
-    }
-
-    pub(super) fn past(&self, step: &str) -> Option<&Past> {
-        self.steps.get(step)
-    }
-
-    /// What a step that is done, had nothing to do, or was passed over, read beyond its inputs.
-    pub(super) fn fingerprint(&self, step: &StepSummary) -> Option<Digest> {
-        match self.past(&step.name) {
-            Some(Past::Done { .. } | Past::Unchanged { .. }) => self.fingerprints.get(&step.name).copied(),
-            None if step.skipped => step.fingerprint,
+    /// What was begun and has no outcome: the step, the attempt, and the place of the record.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = (&str, u32, u64)> {
+        self.steps.iter().filter_map(|(step, past)| match past {
+            Past::Begun { attempt, at, .. } => Some((step.as_str(), *attempt, *at)),
             _ => None,
-        }
+        })
     }
 
-    /// The output of a step that is done, or was passed over.
-    pub(super) fn output(&self, step: &StepSummary) -> Option<&serde_json::Value> {
-        match self.past(&step.name) {
-            Some(Past::Done { output, .. } | Past::Unchanged { output }) => Some(output),
-            None if step.skipped => self.known.get(&step.name),
-            _ => None,
-        }
+    /// How many steps are done, or had nothing to do.
+    pub(crate) fn ended(&self) -> usize {
+        self.steps.values().filter(|past| matches!(past, Past::Done { .. } | Past::Unchanged { .. })).count()
     }
 
-    pub(super) fn is_undone(&self, step: &str) -> bool {
-        self.undone.contains(step)
-    }
-
-    /// Why all of it is being undone, if it is: `release` is the group that takes everything with it.
-    pub(super) fn going_back(&self, release: &str) -> Option<String> {
-        let group = |name: &str| self.plan.steps.iter().find(|step| step.name == name).map(|step| step.group.as_str());
-        let undoing = self.planned.iter().find(|(_, steps)| steps.iter().any(|step| group(step) == Some(release)));
-        let failed = self.plan.steps.iter().filter(|step| step.group.as_str() == release).find_map(|step| {
-            match self.past(&step.name) {
-                Some(Past::Failed { error, again: false, .. }) if !waits(error) => {
-                    Some(format!("`{}` failed: {}", step.name, error.message))
-                }
-                _ => None,
-            }
-        });
-        self.cancelled.clone().or_else(|| undoing.map(|(cause, _)| cause.clone())).or(failed)
-    }
-
-    /// The step that failed first, and why, for the result of a run that goes back.
-    pub(super) fn first_failure(&self) -> Option<(String, String)> {
-        let failed = self.steps.iter().filter_map(|(step, past)| match past {
-            Past::Failed { error, again: false, at, .. } if !waits(error) => Some((*at, step, &error.message)),
-            _ => None,
-        });
-        failed.min_by_key(|(at, ..)| *at).map(|(_, step, message)| (step.clone(), message.clone()))
+    /// Why it is undone, if that began, and which steps still are to be, in order.
+    pub(crate) fn undoing(&self) -> Option<(&str, Vec<&str>)> {
+        let (cause, steps) = self.planned.last()?;
+        let left = steps.iter().map(String::as_str).filter(|step| !self.undone.contains(*step));
+        Some((cause, left.collect()))
     }
 
     /// Everything that may have had an effect which is not undone yet, last first.
@@ -213,7 +223,7 @@ impl History {
         let mut found: Vec<_> = self
             .steps
             .iter()
-            .filter(|(step, _)| !self.is_undone(step))
+            .filter(|(step, _)| !self.undone.contains(*step))
             .filter_map(|(step, past)| {
                 let (effect, undo, at) = match past {
                     Past::Begun { undo, at, .. } => (Effect::Unknown, undo, at),

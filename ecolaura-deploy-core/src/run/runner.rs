@@ -7,7 +7,7 @@ use crate::{
     Context, Error, Result,
     clock::{Clock, SystemClock},
     event::{EventSink, NoEvents},
-    lock::{Holder, LockPolicy},
+    lock::{Holder, LockPolicy, Machine, ThisMachine},
     nonce::{NonceSource, RandomNonces},
     pipeline::{Handle, Pipeline},
     plan::{self, Plan},
@@ -37,6 +37,7 @@ pub struct Runner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) nonces: Arc<dyn NonceSource>,
     pub(super) holder: Holder,
+    pub(super) machine: Arc<dyn Machine>,
     pub(super) lock: LockPolicy,
     pub(super) on_wait: OnWait,
     on_cancel: OnCancel,
@@ -89,6 +90,12 @@ impl Finished {
         (handle.position().0 == self.outputs.plan.pipeline.id).then(|| handle.read(&self.outputs.outputs))?
     }
 
+    /// Whether it stopped because another deployer works on the environment by now, or may. The run is that one's to
+    /// end, and [`Finished::result`] is [`RunResult::Suspended`].
+    pub fn was_superseded(&self) -> bool {
+        !self.result.is_over() && self.outputs.is_ousted()
+    }
+
     /// Whether everything was done.
     pub fn succeeded(&self) -> bool {
         self.result == RunResult::Succeeded
@@ -105,6 +112,7 @@ impl Runner {
             clock: Arc::new(SystemClock),
             nonces: Arc::new(RandomNonces),
             holder: Holder::this_process(),
+            machine: Arc::new(ThisMachine),
             lock: LockPolicy::default(),
             on_wait: OnWait(Arc::new(|message| tracing::info!("{message}"))),
             on_cancel: OnCancel::Undo,
@@ -135,6 +143,13 @@ impl Runner {
     /// As another process than this one, for tests and for programs that run for others.
     pub fn holder(mut self, holder: Holder) -> Self {
         self.holder = holder;
+        self
+    }
+
+    /// On another machine than this one, which tells which processes have ended.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn machine(mut self, machine: Arc<dyn Machine>) -> Self {
+        self.machine = machine;
         self
     }
 
@@ -187,7 +202,8 @@ impl Runner {
     /// source of the error is a [`plan::PlanProblems`].
     pub async fn plan(&self, cx: &Context, pipeline: Pipeline) -> Result<Plan> {
         check_environment(cx, &pipeline)?;
-        plan::build(&self.context(cx), Arc::new(pipeline)).await
+        let plan = plan::build(&self.context(cx), Arc::new(pipeline)).await;
+        plan.map_err(|error| cx.redactor().error(error))
     }
 }
 

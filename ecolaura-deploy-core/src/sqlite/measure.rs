@@ -8,6 +8,7 @@ use super::connection::{Mode, Work};
 use crate::{
     ErrorKind, Result,
     backend::{DataCheck, Measurements},
+    migration::script::statements,
 };
 
 /// Measures `checks`; where there is no database, nothing can be measured.
@@ -86,6 +87,10 @@ async fn number(work: Work<'_>, connection: &mut SqliteConnection, sql: &str) ->
 
 /// The answer of a query of the caller's; `None` if something that it reads is not there yet.
 async fn query(work: Work<'_>, connection: &mut SqliteConnection, sql: &str) -> Result<Option<i64>> {
+    if let Ok([_, second, ..]) = statements(sql).as_deref() {
+        let message = format!("it is more than one statement: another begins on line {}", second.line);
+        return Err(work.error(ErrorKind::InvalidInput, &message).advice("make it one query, or two checks"));
+    }
     let answer = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_optional(connection).await;
     match answer {
         Ok(row) => row.as_ref().map_or(Ok(None), |row| integer(work, row)),

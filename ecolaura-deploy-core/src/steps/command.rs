@@ -1,8 +1,9 @@
 //! A program of the caller's: tests, linters, compilers.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::files;
 use crate::{
-    Context, Effect, Error, ErrorKind, Result,
+    Context, Effect, Error, ErrorKind, Result, Secret,
     event::Stream,
     plan::{Action, Change, World},
     step::{Applied, EffectClass, Leaf, NoUndo, Planned, Step, StepPlan},
@@ -29,6 +30,36 @@ use crate::{
 pub struct CommandOutput(pub BTreeMap<PathBuf, Digest>);
 
 impl Leaf for CommandOutput {}
+
+/// An argument.
+#[derive(Debug, Clone)]
+enum Arg {
+    Plain(OsString),
+    Secret(Secret<String>),
+}
+
+impl Arg {
+    fn given(&self) -> &OsStr {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(secret) => OsStr::new(secret.expose()),
+        }
+    }
+
+    fn shown(&self) -> Cow<'_, str> {
+        match self {
+            Self::Plain(text) => text.to_string_lossy(),
+            Self::Secret(secret) => secret.to_string().into(),
+        }
+    }
+
+    fn secret(&self) -> Option<&Secret<String>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret(secret) => Some(secret),
+        }
+    }
+}
 
 /// Runs a program, without a shell. Its output goes into events, line by line.
 ///
@@ -43,9 +74,10 @@ impl Leaf for CommandOutput {}
 #[must_use]
 pub struct Command {
     program: OsString,
-    args: Vec<OsString>,
+    args: Vec<Arg>,
     dir: Option<PathBuf>,
     env: BTreeMap<String, String>,
+    secret_env: BTreeMap<String, Secret<String>>,
     inputs: Vec<PathBuf>,
     ignored: Vec<String>,
     outputs: Vec<PathBuf>,
@@ -59,6 +91,7 @@ impl Command {
             args: Vec::new(),
             dir: None,
             env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
             inputs: Vec::new(),
             ignored: Vec::new(),
             outputs: Vec::new(),
@@ -67,7 +100,14 @@ impl Command {
 
     /// With these arguments too.
     pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
+        self.args.extend(args.into_iter().map(|arg| Arg::Plain(arg.into())));
+        self
+    }
+
+    /// With this argument too, which is shown nowhere. Other users of the machine can see the arguments of a process: a
+    /// variable is safer ([`Command::secret_env`]).
+    pub fn secret_arg(mut self, value: Secret<String>) -> Self {
+        self.args.push(Arg::Secret(value));
         self
     }
 
@@ -77,9 +117,16 @@ impl Command {
         self
     }
 
-    /// With this variable. Not for secrets: it enters the fingerprint.
+    /// With this variable. Not for secrets ([`Command::secret_env`]): it enters the fingerprint.
     pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// With this variable, whose value is shown nowhere: not in the command's own output either. It does not enter the
+    /// fingerprint, so another value alone does not run the command again.
+    pub fn secret_env(mut self, key: impl Into<String>, value: Secret<String>) -> Self {
+        self.secret_env.insert(key.into(), value);
         self
     }
 
@@ -105,7 +152,7 @@ impl Command {
         let mut line = self.program.to_string_lossy().into_owned();
         for arg in &self.args {
             line.push(' ');
-            line.push_str(&arg.to_string_lossy());
+            line.push_str(&arg.shown());
         }
         line
     }
@@ -141,8 +188,12 @@ impl Command {
     }
 
     async fn run(&self, cx: &Context) -> Result<()> {
+        let secret_args = self.args.iter().filter_map(Arg::secret);
+        self.secret_env.values().chain(secret_args).for_each(|secret| _ = cx.redactor().register(secret));
         let mut process = Process::new(&self.program);
-        process.args(&self.args).envs(&self.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process.args(self.args.iter().map(Arg::given)).envs(&self.env);
+        process.envs(self.secret_env.iter().map(|(key, value)| (key, value.expose())));
+        process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process.kill_on_drop(true).process_group(0);
         if let Some(dir) = &self.dir {
             process.current_dir(dir);
@@ -207,7 +258,7 @@ async fn relay(cx: &Context, stream: Stream, from: Option<impl AsyncRead + Unpin
     let mut lines = BufReader::new(from);
     let mut line = Vec::new();
     while matches!(lines.read_until(b'\n', &mut line).await, Ok(1..)) {
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        let text = cx.redactor().redact(String::from_utf8_lossy(&line).trim_end()).into_owned();
         cx.output(stream, text.clone());
         if tail.len() == 20 {
             tail.pop_front();
@@ -273,6 +324,19 @@ mod tests {
         let error = shell("echo broken >&2; exit 3").apply(&cx(), ()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CommandFailed);
         assert!(error.report().contains("exit status: 3") && error.report().contains("broken"), "{}", error.report());
+    }
+
+    #[tokio::test]
+    async fn secrets_reach_the_program_and_nobody_else() {
+        let secret = || Secret::new("hunter2-hunter2".to_owned());
+        let command =
+            shell("[ $TOKEN = $0 ] && echo $TOKEN && exit 3").secret_arg(secret()).secret_env("TOKEN", secret());
+        let error = command.apply(&cx(), ()).await.unwrap_err();
+        assert!(
+            error.report().contains("exit status: 3") && error.report().contains("last line: [redacted]"),
+            "{error}"
+        );
+        assert!(!format!("{error:?} {command:?}").contains("hunter2"), "{error:?}");
     }
 
     #[tokio::test]

@@ -87,6 +87,11 @@ fn walk(path: &Path, ignored: &[String], found: &mut BTreeMap<String, Digest>) -
 
 fn digest(path: &Path) -> Result<Digest> {
     let failed = |error| Error::io("files.digest", path, error);
+    // To open a pipe, or to read a device to its end, may take for ever.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let message = format!("`{}` is neither a file nor a folder", path.display());
+        return Err(Error::invalid("files.digest", message).advice("remove it, or name the files themselves"));
+    }
     let mut file = File::open(path).map_err(failed)?;
     let mut digester = Digester::new();
     let mut buffer = vec![0; 128 * 1024];
@@ -94,6 +99,22 @@ fn digest(path: &Path) -> Result<Digest> {
         match file.read(&mut buffer).map_err(failed)? {
             0 => return Ok(digester.finish()),
             read => digester.update(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pipes_and_devices_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [dir.path(), &pipe, Path::new("/dev/zero")] {
+            let error = digests(vec![path.to_owned()], Vec::new()).await.unwrap_err();
+            assert!(error.report().contains("neither a file nor a folder"), "{}", error.report());
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     clock::Clock,
+    redact::Redactor,
     vocabulary::{Digest, EnvironmentName},
 };
 
@@ -31,6 +32,7 @@ pub(crate) struct Journal {
     prefix: String,
     run: String,
     nonce: String,
+    redactor: Redactor,
     head: Mutex<Head>,
     superseded: AtomicBool,
 }
@@ -50,6 +52,7 @@ impl Journal {
             prefix: run_prefix(environment, run),
             run: run.to_owned(),
             nonce: format!("{nonce:016x}"),
+            redactor: Redactor::new(),
             head: Mutex::new(Head { seq: 0, prev: None }),
             superseded: AtomicBool::new(false),
         }
@@ -60,12 +63,28 @@ impl Journal {
         Self { head: Mutex::new(Head { seq, prev }), ..self }
     }
 
+    /// Makes the last record durable that another process wrote: it may have died, or been told of an error, before it
+    /// was, and what comes behind it must not outlive it.
+    pub(crate) async fn flush_last(&self) -> Result<()> {
+        let Some(last) = self.head.lock().await.seq.checked_sub(1) else { return Ok(()) };
+        let key = format!("{}/{last:08}", self.prefix);
+        match self.store.get(&key).await? {
+            Some(line) => self.store.create(&key, line).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes nothing that people are told of what `redactor` knows.
+    pub(crate) fn redacting(self, redactor: &Redactor) -> Self {
+        Self { redactor: redactor.clone(), ..self }
+    }
+
     /// Writes the next record and answers its place. When this returns the record survives the process.
     ///
     /// A record that was written although its write seemed to fail, or was dropped midway, keeps its place.
     pub(crate) async fn append(&self, body: RecordBody) -> Result<u64> {
         let mut head = self.head.lock().await;
-        let at = self.clock.now();
+        let (at, body) = (self.clock.now(), self.redactor.record(body));
         let mut record =
             Record { schema: SCHEMA, run: self.run.clone(), seq: 0, at, nonce: String::new(), prev: None, body };
         loop {

@@ -4,6 +4,7 @@ mod staged;
 mod walk;
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -74,6 +75,22 @@ impl ObjectRunStore {
         }
     }
 
+    /// Makes an object durable that somebody put there who may have died before it was, or whose flushing failed.
+    async fn flush(&self, key: &str) -> Result<()> {
+        let Some(dir) = self.dir.clone() else { return Ok(()) };
+        let path = key.to_owned();
+        let flushed = tokio::task::spawn_blocking(move || flush(&dir, &path)).await;
+        let failed = |error: io::Error| {
+            Error::io("store.create", Path::new(&self.place).join(key), error).with_effect(Effect::Unknown)
+        };
+        match flushed {
+            // Whoever put it there has removed it again.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(flushed) => flushed.map_err(failed),
+            Err(error) => Err(Error::internal("store.create", "the flushing broke off").with_source(error)),
+        }
+    }
+
     /// One attempt. `None` asks for another one: the store says that the object exists and does not have it, which is
     /// how it refuses two creates at the same time; or the folder was cleaned up between its making and its use.
     async fn try_create(&self, key: &str, body: &Bytes) -> Result<Option<Created>> {
@@ -83,8 +100,8 @@ impl ObjectRunStore {
         let exists = matches!(error, object_store::Error::AlreadyExists { .. });
         match (self.get(key).await, exists) {
             // A create that was retried below us, or whose answer was lost, sees its own object.
-            (Ok(Some(present)), _) if present == body => Ok(Some(Created::Yes)),
-            (Ok(Some(_)), true) => Ok(Some(Created::Exists)),
+            (Ok(Some(present)), _) if present == body => self.flush(key).await.map(|()| Some(Created::Yes)),
+            (Ok(Some(_)), true) => self.flush(key).await.map(|()| Some(Created::Exists)),
             (Ok(None), true) => Ok(None),
             (Ok(None), false) if io_kind(&error) == Some(io::ErrorKind::NotFound) => Ok(None),
             (Err(unread), true) => Err(unread),
@@ -96,6 +113,27 @@ impl ObjectRunStore {
             }
         }
     }
+}
+
+/// Flushes the file at `key` below `dir`, and the folders above it.
+fn flush(dir: &Path, key: &str) -> io::Result<()> {
+    let file = dir.join(key);
+    File::open(&file)?.sync_all()?;
+    file.ancestors()
+        .skip(1)
+        .take_while(|folder| folder.starts_with(dir))
+        .try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+/// Refuses what is no key, or no beginning of one: with files it would lead out of their folder.
+fn check(operation: &'static str, key: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let good = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(plain);
+    if key.split('/').all(good) {
+        return Ok(());
+    }
+    let expected = "expected letters, digits, `-`, `_` and `.` in parts with `/` between them";
+    Err(Error::invalid(operation, format!("`{}` is no key of a record: {expected}", key.escape_debug())))
 }
 
 /// Lists files on a thread that may wait.
@@ -134,6 +172,7 @@ fn kind_of(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
 #[async_trait]
 impl RunStore for ObjectRunStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
+        check("store.create", key)?;
         for _ in 0..ATTEMPTS {
             if let Some(created) = self.try_create(key, &body).await? {
                 return Ok(created);
@@ -144,6 +183,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        check("store.get", key)?;
         match self.store.get(&path::Path::from(key)).await {
             Ok(found) => found.bytes().await.map(Some).map_err(|error| self.error("store.get", key, error)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -152,6 +192,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        check("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             return in_files(dir, prefix, |dir, prefix| walk::keys(dir, prefix, "")).await;
         }
@@ -166,6 +207,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<String>> {
+        check("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             let after = after.to_owned();
             return in_files(dir, prefix, move |dir, prefix| walk::keys(dir, prefix, &after)).await;
@@ -181,6 +223,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        check("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             return in_files(dir, prefix, walk::names).await;
         }
@@ -199,6 +242,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn remove(&self, key: &str) -> Result<()> {
+        check("store.remove", key)?;
         match self.store.delete(&path::Path::from(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.error("store.remove", key, error)),

@@ -184,7 +184,7 @@ pub(crate) fn run_prefix(environment: &EnvironmentName, run: &str) -> String {
 }
 
 /// How many records are read at the same time.
-const READERS: usize = 16;
+pub(crate) const READERS: usize = 16;
 
 /// All records of a run, in order, checked for damage, gaps and foreign insertions. Fails with [`ErrorKind::Corrupt`]
 /// naming the record and its bytes, and how many before it are whole; with [`ErrorKind::Unsupported`] naming both
@@ -199,61 +199,93 @@ pub(crate) async fn read_chain(
     environment: &EnvironmentName,
     run: &str,
 ) -> Result<(Vec<Record>, Option<Digest>)> {
-    let Chain { records, last, damage } = read_whole(store, environment, run).await?;
-    match damage {
-        None => Ok((records, last)),
-        Some(damage) => Err(damage),
+    let chain = read_whole(store, environment, run).await?;
+    let whole = chain.whole;
+    match chain.faults.into_iter().next().map(|fault| fault.error) {
+        None => Ok((chain.records, chain.last)),
+        Some(error) if error.kind() == ErrorKind::Corrupt => Err(error
+            .with("whole records before it", whole)
+            .advice("restore it from a copy, or close the run with `Runner::give_up` and look at what it did")),
+        Some(error) => Err(error),
     }
 }
 
 /// What can be read of a run's records.
+#[derive(Debug, Default)]
 pub(crate) struct Chain {
-    /// Those before the first damage.
+    /// Those that can be read, in order, also behind a fault.
     pub(crate) records: Vec<Record>,
+    /// How many of them are before the first fault.
+    pub(crate) whole: usize,
     /// The checksum of the last of them.
     pub(crate) last: Option<Digest>,
-    /// The first damage.
-    pub(crate) damage: Option<Error>,
+    /// What is damaged, missing, of another run or of a newer program, in order.
+    pub(crate) faults: Vec<Fault>,
+    /// Whether the last record is one that cannot be read, so that nobody knows how the run ended.
+    pub(crate) blind: bool,
+    /// The place of the next record.
+    next: u64,
 }
 
-/// The records of a run up to the first damage. Fails where the store does.
+/// A record that is not as it should be.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) key: String,
+    /// How many there are; `None` if it is another that is missing.
+    pub(crate) bytes: Option<usize>,
+    pub(crate) error: Error,
+}
+
+/// The records of a run, whatever is wrong with some of them. Fails where the store does.
 pub(crate) async fn read_whole(store: &dyn RunStore, environment: &EnvironmentName, run: &str) -> Result<Chain> {
     let keys = store.list(&run_prefix(environment, run)).await?;
     let mut lines =
         stream::iter(keys).map(|key| async move { store.get(&key).await.map(|line| (key, line)) }).buffered(READERS);
-    let mut chain = Chain { records: Vec::new(), last: None, damage: None };
+    let mut chain = Chain::default();
     while let Some((key, line)) = lines.try_next().await? {
         let Some(line) = line else { continue };
-        match chain.next(run, &key, &line) {
-            Ok((record, checksum)) => {
-                chain.last = Some(checksum);
-                chain.records.push(record);
-            }
-            Err(damage) => {
-                chain.damage = Some(damage);
-                break;
-            }
-        }
+        chain.take(run, key, &line);
     }
     Ok(chain)
 }
 
 impl Chain {
-    /// The record in `line`, if it is whole and the next one.
-    fn next(&self, run: &str, key: &str, line: &[u8]) -> Result<(Record, Digest)> {
-        let whole = self.records.len() as u64;
-        let advice = || {
-            let text = format!("{whole} records before it are whole");
-            format!("{text}; restore it from a copy, or close the run with `Runner::give_up` and look at what it did")
-        };
-        let (record, checksum) = Record::open(key, line).map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => error.advice(advice()),
-            _ => error,
-        })?;
-        if record.seq != whole || record.prev != self.last || record.run != run {
-            let message = format!("record `{key}` does not follow record {} of run `{run}`", whole.saturating_sub(1));
-            return Err(Error::new(ErrorKind::Corrupt, "store.read", message).advice(advice()));
+    fn take(&mut self, run: &str, key: String, line: &[u8]) {
+        match Record::open(&key, line).and_then(|found| own(run, &key, line, found)) {
+            Ok((record, checksum)) => {
+                let error = self.misplaced(&key, &record);
+                self.faults.extend(error.map(|error| Fault { key, bytes: None, error }));
+                self.whole += usize::from(self.faults.is_empty());
+                (self.next, self.last, self.blind) = (record.seq + 1, Some(checksum), false);
+                self.records.push(record);
+            }
+            Err(error) => {
+                (self.next, self.blind) = (self.next + 1, true);
+                self.faults.push(Fault { key, bytes: Some(line.len()), error });
+            }
         }
-        Ok((record, checksum))
     }
+
+    /// Why it is not the next one. What it says of one before it that cannot be read proves nothing.
+    fn misplaced(&self, key: &str, record: &Record) -> Option<Error> {
+        let next = self.next;
+        let message = match record.seq.checked_sub(next) {
+            Some(0) if self.blind || record.prev == self.last => return None,
+            Some(0) | None => format!("record `{key}` does not follow the one before it"),
+            Some(1) => format!("1 record before `{key}` is missing: {next}"),
+            Some(missing) => format!("{missing} records before `{key}` are missing, from {next} on"),
+        };
+        let advice = "restore what is missing from a copy; nothing was changed";
+        Some(Error::new(ErrorKind::Corrupt, "store.read", message).advice(advice))
+    }
+}
+
+/// What another run recorded says nothing of this one.
+fn own(run: &str, key: &str, line: &[u8], found: (Record, Digest)) -> Result<(Record, Digest)> {
+    if found.0.run == run {
+        return Ok(found);
+    }
+    let message = format!("record `{key}`, bytes 0..{}: it is of run `{}`", line.len(), found.0.run);
+    Err(Error::new(ErrorKind::Corrupt, "store.read", message)
+        .advice("restore the file from a copy; nothing was changed"))
 }

@@ -22,7 +22,7 @@ pub(crate) struct StoredRelease {
     pub(crate) epoch: u64,
     pub(crate) release: Release,
     /// The number of the record that is live if one goes back from here.
-    back: Option<u64>,
+    pub(crate) back: Option<u64>,
 }
 
 /// What is to be recorded.

@@ -29,6 +29,7 @@
 mod case;
 mod draw;
 mod life;
+mod machine;
 mod mishap;
 mod observe;
 mod report;
@@ -46,6 +47,7 @@ use std::{
 pub use self::{
     case::Observed,
     life::Ended,
+    machine::Aftermath,
     mishap::{Mishap, Profile},
     report::{Case, Report},
     verdict::Verdict,

@@ -1,19 +1,28 @@
 //! The tables that the cases are made of.
 
+mod holders;
+mod security;
+
+use std::time::Duration;
+
 use ecolaura_deploy_core::{
     testing::{
         Fault,
         inject::{CALLS, CallFault, CrashPoint, Damage, Entry, Lasting, StoreFault, applicable},
-        simulation::{Mishap, Profile, Simulation},
+        simulation::{Mishap, Observed, Profile, Simulation},
     },
     vocabulary::Digest,
 };
+
+/// What must hold in one case beyond the invariants: the promises that are broken.
+pub(crate) type Check = fn(&Observed) -> Vec<String>;
 
 /// One case.
 pub(crate) struct Case {
     pub(crate) family: &'static str,
     pub(crate) name: String,
     pub(crate) mishaps: Vec<Mishap>,
+    pub(crate) check: Option<Check>,
 }
 
 impl Case {
@@ -24,14 +33,30 @@ impl Case {
     }
 }
 
+/// A case that calls the real code with a hostile input. It answers with what is wrong.
+pub(crate) struct Trap {
+    pub(crate) family: &'static str,
+    pub(crate) name: String,
+    pub(crate) spring: Box<dyn Fn() -> Result<(), String> + Send>,
+}
+
 /// A cell of the matrix.
 pub(crate) enum Plan {
     Case(Case),
+    Trap(Trap),
     Senseless { family: &'static str, name: String, why: String },
 }
 
 fn case(family: &'static str, name: impl Into<String>, mishaps: Vec<Mishap>) -> Plan {
-    Plan::Case(Case { family, name: format!("{family}/{}", name.into()), mishaps })
+    checked(family, name, mishaps, None)
+}
+
+fn checked(family: &'static str, name: impl Into<String>, mishaps: Vec<Mishap>, check: Option<Check>) -> Plan {
+    Plan::Case(Case { family, name: format!("{family}/{}", name.into()), mishaps, check })
+}
+
+fn senseless(family: &'static str, name: impl Into<String>, why: impl Into<String>) -> Plan {
+    Plan::Senseless { family, name: name.into(), why: why.into() }
 }
 
 /// A way that a run goes.
@@ -39,6 +64,12 @@ struct Path {
     name: &'static str,
     mishaps: Vec<Mishap>,
     profile: Profile,
+}
+
+/// A way that takes longer than some terms of the lock, so that the holder gives signs of life.
+fn slow(simulation: &Simulation) -> Path {
+    let fault = CallFault::Slow(Duration::from_mins(5));
+    Path::new(simulation, "slow", vec![Mishap::Call { call: "cluster.apply".to_owned(), nth: 1, fault }])
 }
 
 fn fails(step: &str) -> Mishap {
@@ -58,16 +89,28 @@ fn paths(simulation: &Simulation) -> Vec<Path> {
         ("record-fails", vec![fails("record")]),
     ]
     .into_iter()
-    .map(|(name, mishaps)| {
-        let profile = simulation.play(0, &mishaps).profile();
-        Path { name, mishaps, profile }
-    })
+    .map(|(name, mishaps)| Path::new(simulation, name, mishaps))
     .collect()
 }
 
 impl Path {
+    fn new(simulation: &Simulation, name: &'static str, mishaps: Vec<Mishap>) -> Self {
+        let profile = simulation.play(0, &mishaps).profile();
+        Self { name, mishaps, profile }
+    }
+
     fn and(&self, mishap: Mishap) -> Vec<Mishap> {
         self.mishaps.iter().cloned().chain([mishap]).collect()
+    }
+
+    /// The place among all calls of the first one that `step` makes under the lock.
+    fn at_step(&self, step: &str) -> Option<u32> {
+        self.at(|entry| entry.caller.step == step && entry.caller.epoch > 0)
+    }
+
+    /// The place among all calls of the first one that is so.
+    fn at(&self, is: impl Fn(&Entry) -> bool) -> Option<u32> {
+        (1..).zip(&self.profile.ledger).find(|(_, entry)| is(entry)).map(|(nth, _)| nth)
     }
 
     /// The effects of steps and of their undoing, each with its place among all calls.
@@ -84,8 +127,9 @@ pub(crate) fn all(simulation: &Simulation) -> Vec<Plan> {
     plans.extend(damages(happy));
     plans.extend(store_errors(happy));
     plans.extend(calls(&paths));
-    plans.extend(holders(happy));
+    plans.extend(holders::all(happy, &slow(simulation)));
     plans.extend(switches(&paths));
+    plans.extend(security::all());
     plans
 }
 
@@ -113,8 +157,7 @@ fn damages(happy: &Path) -> Vec<Plan> {
             let name = mishap.to_string();
             let numbered = happy.profile.keys[nth - 1].rsplit('/').next().is_some_and(|key| key.parse::<u64>().is_ok());
             if damage == Damage::Duplicate && !numbered {
-                let why = "its key has no number, so nothing comes after it".to_owned();
-                plans.push(Plan::Senseless { family: "A2", name, why });
+                plans.push(senseless("A2", name, "its key has no number, so nothing comes after it"));
                 continue;
             }
             let later = (nth + 2).min(records);
@@ -155,7 +198,7 @@ fn calls(paths: &[Path]) -> Vec<Plan> {
         let found = paths.iter().find_map(|path| Some((path, times(path)?)));
         for fault in CallFault::CLASSES {
             let name = format!("{}/{}", call.name, fault.class());
-            let senseless = |why: &str| Plan::Senseless { family: "B", name: name.clone(), why: why.to_owned() };
+            let senseless = |why: &str| senseless("B", name.clone(), why);
             match (applicable(call.name, fault), found) {
                 (Err(why), _) => plans.push(senseless(why)),
                 (_, None) => plans.push(senseless("no step of the reference pipeline makes this call")),
@@ -168,54 +211,6 @@ fn calls(paths: &[Path]) -> Vec<Plan> {
                     }
                 }
             }
-        }
-    }
-    plans
-}
-
-/// H: the lock, fencing, the clock.
-fn holders(happy: &Path) -> Vec<Plan> {
-    let mut plans = Vec::new();
-    let most = if crate::is_long() { 64 } else { 16 };
-    for processes in [2, 8, most] {
-        plans.push(case("H", format!("race-of-{processes}"), vec![Mishap::Together { processes }]));
-    }
-    for step in &happy.profile.steps {
-        let place =
-            (1..).zip(&happy.profile.ledger).find(|(_, entry)| entry.caller.step == *step && entry.caller.epoch > 0);
-        let Some((nth, _)) = place else {
-            let why = "it calls no backend while it runs".to_owned();
-            plans.push(Plan::Senseless { family: "H", name: format!("paused/{step}"), why });
-            continue;
-        };
-        for (name, calls) in [("until-the-other-has-ended", 100_000), ("until-the-other-works", 150)] {
-            plans.push(case("H", format!("paused/{step}/{name}"), vec![Mishap::Takeover { nth, calls }]));
-        }
-    }
-    let middle = happy.profile.all_calls / 2;
-    for seconds in [-3600, -600, 600, 3600] {
-        let jump = Mishap::Clock { nth: middle, seconds };
-        plans.push(case("H", format!("clock{seconds:+}/held"), vec![jump.clone()]));
-        let waits = vec![jump, Mishap::Kill { nth: middle + 1, done: false }];
-        plans.push(case("H", format!("clock{seconds:+}/waiting"), waits));
-    }
-    for (what, suffix) in [("acquire", "/held"), ("beat", "/beat-1"), ("release", "/released")] {
-        let Some(nth) = happy.profile.keys.iter().position(|key| key.ends_with(suffix)).map(|place| place + 1) else {
-            let why = "a run without mishaps is over before".to_owned();
-            plans.push(Plan::Senseless { family: "H", name: what.to_owned(), why });
-            continue;
-        };
-        for (name, kept) in [("stored", true), ("lost", false)] {
-            let fault = StoreFault::FsyncFailed { kept };
-            let mishap = Mishap::Store { nth, fault, lasting: Lasting::Once };
-            plans.push(case("H", format!("ambiguous-{what}/{name}"), vec![mishap]));
-        }
-        let creates = happy.profile.ledger.iter().filter(|entry| entry.call == "store.create");
-        let place = (1..).zip(creates).find(|(_, entry)| entry.subject.ends_with(suffix)).map(|(nth, _)| nth);
-        let late = CallFault::Slow(std::time::Duration::from_mins(5));
-        for (name, fault) in [("answer-lost", CallFault::LostAnswer), ("late", late)] {
-            let mishap = Mishap::Call { call: "store.create".to_owned(), nth: place.unwrap_or(1), fault };
-            plans.push(case("H", format!("{what}-{name}"), vec![mishap]));
         }
     }
     plans

@@ -4,7 +4,11 @@
 //! cargo test -p ecolaura-deploy-core --features test-util --test matrix
 //! cargo test -p ecolaura-deploy-core --features test-util --test matrix -- A/happy/record-07
 //! ECOLAURA_LONG=1 cargo test -p ecolaura-deploy-core --features test-util --test matrix -- seeds
+//! cargo test -p ecolaura-deploy-core --all-features --test matrix -- S/
 //! ```
+//!
+//! Families: A a crash at each record, A2 a damaged store, A3 errors of the store, B errors of backends, H the lock and
+//! the clock, J a crash around each effect, S hostile input and secrets (which needs the embedded backends).
 //!
 //! A case survives if every invariant holds and the environment is closed without help; it is contained if every
 //! invariant holds and an operator is asked by name; it fails otherwise. Pairs that make no sense are counted with their
@@ -20,7 +24,7 @@ use ecolaura_deploy_core::testing::simulation::{Simulation, Verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use self::{
-    families::{Case, Plan},
+    families::{Case, Plan, Trap},
     table::Table,
 };
 
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
         match plan {
             Plan::Senseless { family, name, why } => table.senseless(family, &name, &why),
             Plan::Case(case) => trials.push(trial(case, &simulation, &table)),
+            Plan::Trap(trap) => trials.push(spring(trap, &table)),
         }
     }
     trials.extend(seeds(&simulation, &table));
@@ -56,7 +61,10 @@ fn is_long() -> bool {
 }
 
 fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
-    let (simulation, table) = (simulation.clone(), Arc::clone(table));
+    let (mut simulation, table) = (simulation.clone(), Arc::clone(table));
+    if let Some(check) = case.check {
+        simulation = simulation.check(check);
+    }
     Trial::test(case.name.clone(), move || {
         let verdict = simulation.judge(case.seed(), &case.mishaps);
         table.note(case.family, &case.name, &verdict);
@@ -64,6 +72,17 @@ fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
             Verdict::Failed(broken) => Err(Failed::from(broken.join("\n"))),
             _ => Ok(()),
         }
+    })
+}
+
+fn spring(trap: Trap, table: &Arc<Table>) -> Trial {
+    let table = Arc::clone(table);
+    let Trap { family, name, spring } = trap;
+    Trial::test(name.clone(), move || {
+        let sprung = spring();
+        let verdict = sprung.clone().map_or_else(|why| Verdict::Failed(vec![why]), |()| Verdict::Survived);
+        table.note(family, &name, &verdict);
+        sprung.map_err(Failed::from)
     })
 }
 

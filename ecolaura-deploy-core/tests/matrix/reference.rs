@@ -94,7 +94,8 @@ fn preflight(world: &World) -> impl Step<Input = (), Output = bool> {
         async move {
             let reference = secrets.resolve(&cx, "canary").await?;
             let password = secrets.get(&cx, &reference).await?;
-            assert!(!format!("{password:?}").is_empty());
+            // A careless step; what it says must not come out.
+            cx.status(format!("logs in with {}", password.expose()));
             cluster.status(&cx, &"dev".parse()?).await?;
             Ok(true)
         }

@@ -2,9 +2,11 @@
 //! new release is there and finished, or the old one as it was.
 //!
 //! `ECOLAURA_LONG=1` does it at least 200 times at random moments, and at each step alone. `ECOLAURA_SEED` repeats the
-//! random moments of an earlier test, `ECOLAURA_ONLY` names parts: `steps`, `effects`, `rivals`, `signals`, `random`.
+//! random moments of an earlier test, `ECOLAURA_ONLY` names parts: `steps`, `effects`, `damage`, `rivals`, `signals`,
+//! `random`.
 
 mod crash;
+mod damage;
 mod random;
 mod rivals;
 mod signals;
@@ -30,6 +32,9 @@ fn it_survives_whatever_kills_it() {
     }
     if wanted("effects") {
         crash::effects(&world, &mut tally);
+    }
+    if wanted("damage") {
+        damage::all(&world, &mut tally);
     }
     if wanted("rivals") {
         rivals::all(&world, &mut tally);

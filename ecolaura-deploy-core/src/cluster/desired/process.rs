@@ -5,13 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{EnvValue, PodTemplate};
-#[cfg(feature = "local")]
-use crate::Secret;
-use crate::cluster::expand::expand;
+use crate::{Secret, cluster::expand::expand};
 
 impl PodTemplate {
     /// The secret values of its environment, for a redactor.
-    #[cfg(feature = "local")]
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Secret<String>> + '_ {
         self.env.iter().filter_map(|variable| match &variable.value {
             EnvValue::Secret(secret) => Some(Secret::new(secret.value.clone())),

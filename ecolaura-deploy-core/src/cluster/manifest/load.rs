@@ -77,6 +77,11 @@ fn is_manifest(path: &Path) -> bool {
 
 fn read(path: &Path) -> Result<String> {
     let failed = |error| Error::io(OPERATION, path, error).advice("name files or folders of Kubernetes manifests");
+    // To open a pipe, or to read a device, may take for ever.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Error::invalid(OPERATION, format!("`{}` is neither a file nor a folder", path.display()))
+            .advice("name files or folders of Kubernetes manifests"));
+    }
     let mut text = Vec::new();
     std::fs::File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut text)).map_err(failed)?;
     if text.len() as u64 > LARGEST_FILE {

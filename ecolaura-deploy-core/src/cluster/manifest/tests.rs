@@ -270,6 +270,17 @@ fn missing_and_empty_paths_are_named() {
 }
 
 #[test]
+fn pipes_and_devices_are_no_manifests() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, Path::new("/dev/zero")] {
+        let error = read_now(&workload(path), &Values::default(), b"").unwrap_err();
+        assert!(error.report().contains("neither a file nor a folder"), "{}", error.report());
+    }
+}
+
+#[test]
 fn many_problems_are_counted() {
     let mut text = BACKEND.to_owned();
     for number in 0..150 {

@@ -144,7 +144,9 @@ impl ProcessCluster {
 
     async fn read(&self, cx: &Context, workload: &Workload) -> Result<Reading> {
         let values = Values::read(cx, &self.secrets, &workload.secrets).await?;
-        manifest::read(workload, values, &self.folder.salt()?).await
+        let reading = manifest::read(workload, values, &self.folder.salt()?).await?;
+        reading.register_secrets(cx.redactor());
+        Ok(reading)
     }
 
     /// Every image of `desired` in its folder, with its configuration.

@@ -40,7 +40,7 @@ impl EnvSecrets {
         Self { name, prefix, variables, redactor: None }
     }
 
-    /// The same, making each value that is handed out known to `redactor`.
+    /// The same, making each value that is handed out known to `redactor` too, beside the context's.
     pub fn with_redactor(mut self, redactor: Redactor) -> Self {
         self.redactor = Some(redactor);
         self
@@ -83,7 +83,7 @@ impl SecretStore for EnvSecrets {
         cx.check("secrets.get")?;
         let (value, version) = self.read("secrets.get", &reference.name)?;
         check_reference(&self.name, reference, &version)?;
-        if let Some(redactor) = &self.redactor {
+        for redactor in self.redactor.iter().chain([cx.redactor()]) {
             redactor.register(&value);
         }
         Ok(value)

@@ -36,7 +36,7 @@ impl FileSecrets {
         Self { name, path: path.into(), redactor: None }
     }
 
-    /// The same, making each value that is handed out known to `redactor`.
+    /// The same, making each value that is handed out known to `redactor` too, beside the context's.
     pub fn with_redactor(mut self, redactor: Redactor) -> Self {
         self.redactor = Some(redactor);
         self
@@ -70,7 +70,7 @@ impl SecretStore for FileSecrets {
     async fn get(&self, cx: &Context, reference: &SecretRef) -> Result<Secret<String>> {
         let read = self.read(cx, "secrets.get", &reference.name).await?;
         check_reference(&self.name, reference, &read.version)?;
-        if let Some(redactor) = &self.redactor {
+        for redactor in self.redactor.iter().chain([cx.redactor()]) {
             redactor.register(&read.value);
         }
         Ok(read.value)
@@ -106,11 +106,14 @@ fn read(operation: &'static str, path: &Path, name: &str) -> Result<Read> {
 /// The text and the state it had, which is the same before and after reading.
 fn read_file(operation: &'static str, path: &Path) -> Result<(String, Metadata)> {
     let fail = |error| Error::io(operation, path, error);
+    // To open a pipe may take for ever.
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(no_file(operation, path));
+    }
     let mut file = File::open(path).map_err(fail)?;
     let before = file.metadata().map_err(fail)?;
     if !before.is_file() || before.len() > LIMIT {
-        let message = format!("`{}` is not a file of at most 1 MiB", path.display());
-        return Err(Error::invalid(operation, message));
+        return Err(no_file(operation, path));
     }
     let mut bytes = Vec::new();
     file.by_ref().take(LIMIT).read_to_end(&mut bytes).map_err(fail)?;
@@ -123,6 +126,10 @@ fn read_file(operation: &'static str, path: &Path) -> Result<(String, Metadata)>
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::invalid(operation, format!("`{}` is not UTF-8", path.display())))?;
     Ok((text, after))
+}
+
+fn no_file(operation: &'static str, path: &Path) -> Error {
+    Error::invalid(operation, format!("`{}` is not a file of at most 1 MiB", path.display()))
 }
 
 fn version(metadata: &Metadata) -> String {

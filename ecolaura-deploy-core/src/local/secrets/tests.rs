@@ -115,6 +115,15 @@ async fn a_file_that_others_may_read_is_warned_of() {
 }
 
 #[tokio::test]
+async fn a_pipe_is_no_secret() {
+    let (folder, store) = folder();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = store.resolve(&cx(), "pipe").await.unwrap_err();
+    assert!(error.report().contains("is not a file"), "{}", error.report());
+}
+
+#[tokio::test]
 async fn what_is_handed_out_is_redacted_from_then_on() {
     let redactor = Redactor::new();
     let store = environment().with_redactor(redactor.clone());

@@ -7,11 +7,11 @@ use super::super::{
     closing::sentence,
     narrate::hanging,
     style::Paint,
-    wording::{count, one_line},
+    wording::{count, one_line, wrap},
 };
 use crate::{
     ErrorRecord,
-    doctor::{Examination, Finding, Fixed, Severity},
+    doctor::{Examination, Finding, Fixed, Severity, Unread},
 };
 
 /// What was found, worst first within its kind, and a last line that sums up. Ends with a line break.
@@ -21,6 +21,7 @@ pub fn render_examination(examination: &Examination, style: &Style) -> String {
         lines.extend(block(finding, *style));
         lines.push(String::new());
     }
+    lines.extend(examination.unread.iter().flat_map(|unread| not_read(unread, *style)));
     lines.push(summary(examination, *style));
     text(&lines)
 }
@@ -77,6 +78,14 @@ fn block(finding: &Finding, style: Style) -> Vec<String> {
         lines.extend(hanging("do", &action, style));
     }
     lines
+}
+
+fn not_read(unread: &Unread, style: Style) -> Vec<String> {
+    let parts = [(unread.runs, "older run"), (unread.releases, "older release")];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(number, noun));
+    let what = parts.collect::<Vec<_>>().join(" and ");
+    let text = format!("not read: {what}, on which nothing rests that is open or live; {}", unread.action);
+    wrap(&text, style.width()).iter().map(|line| style.paint(Paint::Dim, line)).collect()
 }
 
 fn summary(examination: &Examination, style: Style) -> String {

@@ -153,7 +153,7 @@ fn a_suspended_run_is_open_and_others_are_over() {
     assert!(history([finish(RunResult::Succeeded)]).is_over());
     let by = || serde_json::from_value(serde_json::json!({"host": "h", "pid": 1, "proof": ""})).unwrap();
     let back = history([suspended(), RecordBody::Resumed { epoch: 9, by: by(), undo: true }]);
-    assert!(!back.is_over() && back.epoch == 9);
+    assert!(!back.is_over());
     assert!(back.going_back("release").unwrap().contains("h:1"));
 }
 

@@ -210,6 +210,8 @@ async fn queries_answer_with_one_integer_or_are_named() {
     assert_eq!(value("SELECT COUNT(*) FROM nowhere").await.unwrap(), None);
     refused(ErrorKind::InvalidInput, value("SELECT 'text'").await, &["mine", "not an integer"]);
     refused(ErrorKind::InvalidInput, value("SELEC 1").await, &["mine", "syntax"]);
+    refused(ErrorKind::InvalidInput, value("SELECT 1;\nDROP TABLE plants").await, &["mine", "begins on line 2"]);
+    assert_eq!(value("SELECT ';' = ';'; -- one;").await.unwrap(), Some(1));
     refused(ErrorKind::PermissionDenied, value("DELETE FROM plants RETURNING 1").await, &["mine"]);
     assert_eq!(world.number("SELECT COUNT(*) FROM plants").await, 2);
 }

@@ -1,14 +1,14 @@
 //! Files that a killed process left half written. `object_store` writes a record to `NAME#N` first, and hides such
 //! names from listings.
 
-use std::{path::Path, sync::LazyLock, time::Duration};
+use std::{fs, io, path::Path, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::ObjectRunStore;
 use crate::{
-    Context, Result,
+    Context, Error, Result,
     backend::{Inspect, Leftover},
     leftovers::{self, Listing, Purpose, Remnant, Sort},
     vocabulary::Name,
@@ -31,18 +31,31 @@ impl ObjectRunStore {
             let mut listing = Listing::default();
             if let Some(dir) = dir {
                 walk(operation, &dir, now, grace, &mut listing)?;
+                listing.remnants.sort_by(|one, other| one.path.cmp(&other.path));
             }
             Ok(listing)
         }
     }
 }
 
+/// Of ten thousand runs the names are enough; only what is staged is asked for more.
 fn walk(operation: &'static str, folder: &Path, now: Timestamp, grace: Duration, listing: &mut Listing) -> Result<()> {
-    for (name, path, seen) in leftovers::entries(operation, folder)? {
-        if seen.is_dir() {
-            walk(operation, &path, now, grace, listing)?;
-        } else if seen.is_file() && is_staged(&name) && leftovers::is_older(now, &seen, grace) {
-            listing.remnants.push(Remnant::new(path, &seen, STAGED));
+    let failed = |error| Error::io(operation, folder, error);
+    let listed = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listed => listed.map_err(failed)?.collect::<io::Result<Vec<_>>>().map_err(failed)?,
+    };
+    for entry in listed {
+        // What somebody removed meanwhile is not there; what is not UTF-8 is not ours.
+        let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
+        if kind.is_dir() {
+            walk(operation, &entry.path(), now, grace, listing)?;
+        } else if kind.is_file()
+            && is_staged(&name)
+            && let Ok(seen) = entry.metadata()
+            && leftovers::is_older(now, &seen, grace)
+        {
+            listing.remnants.push(Remnant::new(entry.path(), &seen, STAGED));
         }
     }
     Ok(())

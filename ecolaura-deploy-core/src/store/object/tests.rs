@@ -35,6 +35,27 @@ async fn memory_and_files_behave_alike() {
 }
 
 #[tokio::test]
+async fn a_key_does_not_lead_out_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("outside")).unwrap();
+    std::fs::write(dir.path().join("outside/record"), "theirs").unwrap();
+    let store = ObjectRunStore::local(dir.path().join("runs")).unwrap();
+    store.create("a/1", "ours".into()).await.unwrap();
+    for key in ["../outside", "a/../../outside", "/etc", "a//1", "", "a/.", "a\\1", "a\n", "ä"] {
+        let errors = [
+            store.create(&format!("{key}/record"), "x".into()).await.unwrap_err(),
+            store.get(&format!("{key}/record")).await.unwrap_err(),
+            store.list(key).await.unwrap_err(),
+            store.list_after(key, "").await.unwrap_err(),
+            store.names(key).await.unwrap_err(),
+            store.remove(&format!("{key}/record")).await.unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{key}: {errors:?}");
+    }
+    assert_eq!(std::fs::read(dir.path().join("outside/record")).unwrap(), b"theirs");
+}
+
+#[tokio::test]
 async fn one_of_many_contenders_creates() {
     let dir = tempfile::tempdir().unwrap();
     let store = ObjectRunStore::local(dir.path()).unwrap();
@@ -183,6 +204,66 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.0.path()).status();
     }
+}
+
+/// A file system in a file, whose machine can lose its power. `None` where that is not allowed.
+struct Machine {
+    image: tempfile::NamedTempFile,
+    mount: Mount,
+}
+
+impl Machine {
+    fn new() -> Option<Self> {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(16 << 20).unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image.path()).output();
+        let mount = Mount(tempfile::tempdir().unwrap());
+        let machine = Self { image, mount };
+        let ready = made.is_ok_and(|output| output.status.success()) && machine.start();
+        if !ready {
+            println!("skipped: this machine lets nobody mount a file as a disk");
+        }
+        ready.then_some(machine)
+    }
+
+    fn start(&self) -> bool {
+        let mount = Command::new("mount").args(["-o", "loop"]).arg(self.image.path()).arg(self.mount.0.path()).status();
+        mount.is_ok_and(|status| status.success())
+    }
+
+    /// What was not flushed is gone: `EXT4_IOC_SHUTDOWN` with `NOLOGFLUSH`, and mounting again.
+    fn lose_power(&self) {
+        let script = "import fcntl, os, struct, sys\n\
+                      fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+        let down = Command::new("python3").args(["-c", script]).arg(self.mount.0.path()).status().unwrap();
+        assert!(down.success());
+        assert!(Command::new("umount").arg(self.mount.0.path()).status().unwrap().success());
+        assert!(self.start());
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_create_answers_survives_a_loss_of_power() {
+    let Some(machine) = Machine::new() else { return };
+    let root = machine.mount.0.path();
+    let store = ObjectRunStore::local(root).unwrap();
+    let put = async |key: &str| store.create(key, Bytes::from_static(b"one")).await.unwrap();
+    assert_eq!(put("a/b/1").await, Created::Yes);
+    let write = |key: &str, content: &str| {
+        let path = root.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    write("a/b/2", "one");
+    write("a/c/3", "another");
+    assert_eq!(put("a/b/2").await, Created::Yes, "an earlier try, whose flushing failed");
+    assert_eq!(put("a/c/3").await, Created::Exists, "another writer, who died before it flushed");
+    write("a/d/4", "one");
+    drop(store);
+    machine.lose_power();
+    let store = ObjectRunStore::local(root).unwrap();
+    assert_eq!(store.list("a").await.unwrap(), ["a/b/1", "a/b/2", "a/c/3"], "what nobody was told of may be gone");
+    assert_eq!(store.get("a/c/3").await.unwrap().unwrap(), "another");
 }
 
 #[tokio::test]

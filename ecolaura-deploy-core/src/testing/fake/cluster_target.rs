@@ -164,7 +164,10 @@ impl FakeCluster {
     }
 
     async fn read(&self, operation: &'static str, cx: &Context, workload: &Workload) -> Result<Reading> {
-        cx.bounded(operation, manifest::read(workload, manifest::Values::named(&workload.secrets), b"fake")).await?
+        let values = manifest::Values::named(&workload.secrets);
+        let reading = cx.bounded(operation, manifest::read(workload, values, b"fake")).await??;
+        reading.register_secrets(cx.redactor());
+        Ok(reading)
     }
 
     fn refuse_missing(&self, desired: &Desired) -> Result<()> {

@@ -53,19 +53,24 @@ impl CrashStore {
             return Err(error);
         }
         if let Some(exists) = self.disk.present(key, &body) {
-            self.die_at(fault, CrashPoint::AfterAppendBeforeFsync).await;
-            self.die_at(fault, CrashPoint::AfterFsync).await;
+            // What was durable stays, whatever comes of flushing it again.
+            self.flush(key, fault.filter(|_| self.disk.is_volatile(key))).await?;
             return Ok(exists);
         }
-        self.disk.append(key, &body);
+        self.disk.append(key, &body, &self.process);
+        self.flush(key, fault).await?;
+        self.disk.acknowledge(key);
+        Ok(Created::Yes)
+    }
+
+    async fn flush(&self, key: &str, fault: Option<StoreFault>) -> Result<()> {
         self.die_at(fault, CrashPoint::AfterAppendBeforeFsync).await;
         if let Some(StoreFault::FsyncFailed { kept }) = fault {
             return Err(self.disk.fail_fsync(key, kept));
         }
         self.disk.fsync(key);
         self.die_at(fault, CrashPoint::AfterFsync).await;
-        self.disk.acknowledge(key);
-        Ok(Created::Yes)
+        Ok(())
     }
 
     async fn die_at(&self, fault: Option<StoreFault>, point: CrashPoint) {

@@ -199,7 +199,9 @@ impl Injector {
         let nth = state.counts.entry(name).or_default();
         *nth += 1;
         let (nth, overall) = (*nth, u32::try_from(state.ledger.len() + 1).unwrap_or(u32::MAX));
-        let fault = state.ordered.iter().find(|order| order.hits(name, nth, overall)).map(|order| order.fault);
+        let cut = self.process.is_cut_off().filter(|_| name.starts_with("store."));
+        let ordered = || state.ordered.iter().find(|order| order.hits(name, nth, overall)).map(|order| order.fault);
+        let fault = cut.or_else(ordered);
         let entry = Entry { call: name, writes, nth, subject, caller, fault, reached: Reached::Nothing };
         state.ledger.push(entry);
         let place = state.ledger.len() - 1;

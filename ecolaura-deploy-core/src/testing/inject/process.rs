@@ -7,6 +7,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::CallFault;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
@@ -26,13 +28,15 @@ pub struct Process {
 #[derive(Debug)]
 struct Shared {
     life: Mutex<Life>,
+    cut: Mutex<Option<CallFault>>,
     turned: Notify,
 }
 
 impl Process {
     /// A process that runs.
     pub fn new(number: u32) -> Self {
-        Self { number, shared: Arc::new(Shared { life: Mutex::new(Life::Running), turned: Notify::new() }) }
+        let shared = Shared { life: Mutex::new(Life::Running), cut: Mutex::default(), turned: Notify::new() };
+        Self { number, shared: Arc::new(shared) }
     }
 
     /// Its number.
@@ -52,12 +56,28 @@ impl Process {
 
     /// Returns when it is dead.
     pub async fn died(&self) {
-        self.until(|life| life == Life::Dead).await;
+        self.until(|own| own.life() == Life::Dead).await;
     }
 
     /// Returns when it is stopped or dead.
     pub(crate) async fn stands(&self) {
-        self.until(|life| life != Life::Running).await;
+        self.until(|own| own.life() != Life::Running).await;
+    }
+
+    /// From now on each of its calls to the run store has this fault.
+    pub fn cut_off(&self, fault: CallFault) {
+        *self.shared.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.shared.turned.notify_waiters();
+    }
+
+    /// What it meets at the run store since it was cut off.
+    pub fn is_cut_off(&self) -> Option<CallFault> {
+        *self.shared.cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when it is cut off.
+    pub(crate) async fn is_alone(&self) {
+        self.until(|own| own.is_cut_off().is_some()).await;
     }
 
     /// Stops it, as `SIGSTOP` or a sleeping laptop does.
@@ -86,11 +106,11 @@ impl Process {
         self.shared.turned.notify_waiters();
     }
 
-    async fn until(&self, is: impl Fn(Life) -> bool) {
+    async fn until(&self, is: impl Fn(&Self) -> bool) {
         loop {
             let mut turned = pin!(self.shared.turned.notified());
             turned.as_mut().enable();
-            if is(self.life()) {
+            if is(self) {
                 return;
             }
             turned.await;
@@ -99,7 +119,7 @@ impl Process {
 
     /// Returns when it runs; never if it is dead.
     pub(super) async fn runs(&self) {
-        self.until(|life| life == Life::Running).await;
+        self.until(|own| own.life() == Life::Running).await;
     }
 
     /// `work`, which goes on only while the process runs.

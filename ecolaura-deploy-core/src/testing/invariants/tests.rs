@@ -172,6 +172,9 @@ fn pods_and_states_are_compared_by_name() {
 fn secrets_candidates_and_other_journals_are_seen() {
     let sink = |text: &str| vec![("an event", text.to_owned())];
     assert_eq!(no_secrets(&["hunter2"], sink("nothing")), NONE);
+    for hidden in ["aHVudGVyMi9odW50ZXIy", "IGh1bnRlcjIvaHVudGVyMg", "ICBodW50ZXIyL2h1bnRlcjI", "hunter2%2fhunter2"] {
+        assert_eq!(no_secrets(&["hunter2/hunter2"], sink(hidden)).len(), 1, "{hidden}");
+    }
     assert_eq!(no_secrets(&["hunter2"], sink("password hunter2")), ["I9: 1 secrets stand in an event"]);
     assert_eq!((same_journal("a\nb", "a\nb").len(), same_journal("a\nb", "a\nc").len()), (0, 1));
     assert_eq!((same_journal("a", "a\nb").len(), same_journal("a\nb", "a").len()), (1, 1));

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::{
     backend::{ClusterStatus, Track},
     event::Event,
@@ -74,16 +76,41 @@ pub fn fenced(ledger: &[Entry]) -> Vec<String> {
     broken
 }
 
-/// I9: none of `secrets` is in anything that was said or written: `sinks` are texts by where they are from.
-pub fn no_secrets<'a>(secrets: &[&str], sinks: impl IntoIterator<Item = (&'a str, String)>) -> Vec<String> {
+/// I9: none of `secrets` is in anything that was said or written, plain, in base64 or percent-encoded: `sinks` are texts
+/// by where they are from.
+pub fn no_secrets<'a>(secrets: &[impl AsRef<str>], sinks: impl IntoIterator<Item = (&'a str, String)>) -> Vec<String> {
+    let forms: Vec<Vec<String>> = secrets.iter().map(|secret| forms(secret.as_ref())).collect();
     let mut broken = Vec::new();
     for (place, text) in sinks {
-        let shown = secrets.iter().filter(|secret| text.contains(**secret)).count();
+        let shown = forms.iter().filter(|forms| forms.iter().any(|form| text.contains(form))).count();
         if shown > 0 {
             broken.push(format!("I9: {shown} secrets stand in {place}"));
         }
     }
     broken
+}
+
+/// The ways in which a secret is written. Of base64 the middle, which does not depend on what stands around the secret.
+fn forms(secret: &str) -> Vec<String> {
+    let percent = |encode: fn(u8) -> String| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        secret.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { encode(byte) }).collect()
+    };
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let mut forms = vec![
+        secret.to_owned(),
+        json.trim_matches('"').to_owned(),
+        percent(|byte| format!("%{byte:02X}")),
+        percent(|byte| format!("%{byte:02x}")),
+    ];
+    for shift in 0..3 {
+        let text = STANDARD.encode([&vec![b' '; shift], secret.as_bytes()].concat());
+        let middle = text.get(4..text.len().saturating_sub(4)).unwrap_or_default();
+        forms.extend(
+            [middle.to_owned(), middle.replace('+', "-").replace('/', "_")].into_iter().filter(|form| form.len() >= 8),
+        );
+    }
+    forms
 }
 
 /// An event as a sink for [`no_secrets`].

@@ -1,12 +1,16 @@
 //! One simulation: a fresh world, mishaps, processes until the environment is closed, and the next deploy.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Make, Simulation,
     life::{Ended, Scene},
+    machine::SimMachine,
     mishap::{Mishap, Profile},
     observe::{self, Subjects},
     stage::{Stage, job},
@@ -15,7 +19,6 @@ use super::{
 use crate::{
     Context,
     event::{Event, EventKind},
-    run::RunResult,
     testing::{
         inject::{Disk, Entry, Injector, Process},
         invariants::{self, Ready},
@@ -77,11 +80,9 @@ impl Observed {
         lines.join("\n")
     }
 
-    /// How the process ended that closed the environment or asked for an operator; how the last one did, if none did.
+    /// How the process ended that worked on the environment last.
     pub fn last(&self) -> Option<&Ended> {
-        let ends = |ended: &&Ended| ended.closes() || matches!(ended, Ended::Finished(RunResult::NeedsOperator { .. }));
-        let ended = || self.processes.iter().map(|(_, ended)| ended);
-        ended().rfind(ends).or_else(|| ended().next_back())
+        last(&self.disk, &self.processes)
     }
 
     /// What the first process did: where things can go wrong.
@@ -120,16 +121,21 @@ impl Observed {
     }
 }
 
+/// How the process ended that wrote to a run under the newest epoch: a process that was paused may end after one that
+/// came later. The last one to end, where none wrote to a run.
+pub(super) fn last<'a>(disk: &Disk, processes: &'a [(u32, Ended)]) -> Option<&'a Ended> {
+    let authors = disk.authors();
+    let writers: BTreeSet<u32> =
+        authors.iter().filter(|(key, _)| key.contains("/runs/")).map(|(_, process)| *process).collect();
+    let holders = authors.iter().rev().filter(|(key, _)| key.ends_with("/held")).map(|(_, process)| process);
+    let ended = |process: &u32| processes.iter().find(|(number, _)| number == process);
+    let newest = holders.filter(|process| writers.contains(process)).find_map(ended);
+    newest.or(processes.last()).map(|(_, ended)| ended)
+}
+
 /// Plays one simulation, within a runtime whose clock is paused.
 pub(super) async fn play(simulation: &Simulation, seed: u64, mishaps: Vec<Mishap>, smooth: &Smooth) -> Observed {
-    let scene = Scene {
-        seed,
-        fakes: (simulation.fakes)(),
-        disk: Disk::new(),
-        injector: Injector::seeded(seed),
-        clock: Arc::new(SimClock::new(seed)),
-        said: Arc::default(),
-    };
+    let scene = Scene::new(simulation, seed, &mishaps);
     let mut subjects = smooth.subjects.clone();
     let mut problems = Vec::new();
     if let Some(before) = &simulation.before {
@@ -181,6 +187,23 @@ pub(super) async fn play(simulation: &Simulation, seed: u64, mishaps: Vec<Mishap
 }
 
 impl Scene {
+    fn new(simulation: &Simulation, seed: u64, mishaps: &[Mishap]) -> Self {
+        let aftermath = mishaps.iter().find_map(|mishap| match mishap {
+            Mishap::OneMachine { aftermath } => Some(*aftermath),
+            _ => None,
+        });
+        Self {
+            seed,
+            fakes: (simulation.fakes)(),
+            disk: Disk::new(),
+            injector: Injector::seeded(seed),
+            clock: Arc::new(SimClock::new(seed)),
+            machine: SimMachine::default(),
+            aftermath,
+            said: Arc::default(),
+        }
+    }
+
     fn environment(&self, make: &Arc<Make>) -> crate::vocabulary::EnvironmentName {
         let world = super::world::World::new(&self.fakes, &self.disk, &Injector::new(), &Process::new(0));
         make(&world).environment

@@ -9,7 +9,9 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Make, steps,
+    Make,
+    machine::{Aftermath, SimMachine},
+    steps,
     world::{Fakes, SimClock, World},
 };
 use crate::{
@@ -71,6 +73,9 @@ pub(super) struct Scene {
     pub(super) disk: Disk,
     pub(super) injector: Injector,
     pub(super) clock: Arc<SimClock>,
+    pub(super) machine: SimMachine,
+    /// What becomes of the one machine that all processes run on; without it none can be looked into.
+    pub(super) aftermath: Option<Aftermath>,
     pub(super) said: Arc<Said>,
 }
 
@@ -131,7 +136,17 @@ impl Scene {
         };
         process.kill();
         work.abort();
+        if let Some(aftermath) = self.aftermath {
+            self.machine.end(process.number(), aftermath);
+        }
         ended
+    }
+
+    fn holder(&self, process: &Process) -> Holder {
+        match self.aftermath {
+            Some(_) => self.machine.start(process.number()),
+            None => Holder::new("simulated", process.number(), ""),
+        }
     }
 
     async fn work(&self, process: &Process, job: &Job) -> Result<RunResult> {
@@ -148,7 +163,8 @@ impl Scene {
             .events(Arc::new(ear))
             .clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
             .nonces(Arc::new(SeededNonces::new(number(self.seed, &format!("process {}", process.number())))))
-            .holder(Holder::new("simulated", process.number(), ""))
+            .holder(self.holder(process))
+            .machine(Arc::new(self.machine.clone()))
             .lock(LockPolicy::default().wait(Wait::Queue(PATIENCE)));
         let cx = Context::new(pipeline().environment.clone()).with_cancellation(job.cancel.clone());
         // Both ways in are ways to go on with what is open.

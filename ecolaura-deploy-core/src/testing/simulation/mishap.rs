@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
-use super::draw::Dice;
+use super::{draw::Dice, machine::Aftermath};
 use crate::testing::{
     Fault,
     inject::{CallFault, CrashPoint, Damage, Entry, Lasting, StoreFault, applicable},
@@ -70,6 +70,21 @@ pub enum Mishap {
         /// How far, in seconds.
         seconds: i64,
     },
+    /// Behind the `nth` of all calls the process that began last loses the run store, for as long as it lives. Others
+    /// reach it.
+    StoreLost {
+        /// Which call.
+        nth: u32,
+        /// How its calls fail from then on.
+        fault: CallFault,
+        /// Whether another process begins at once; otherwise it begins when this one has ended.
+        beside: bool,
+    },
+    /// All processes run on one machine, and this becomes of it when one has died.
+    OneMachine {
+        /// What.
+        aftermath: Aftermath,
+    },
     /// The first process is paused when the `nth` of all calls begins. A second one begins, and the first goes on after
     /// `calls` more calls, or when the second has ended.
     Takeover {
@@ -99,6 +114,11 @@ impl fmt::Display for Mishap {
             Self::Together { processes } => write!(f, "{processes}-together"),
             Self::Clock { nth, seconds } => write!(f, "call-{nth:03}/clock-{seconds:+}-s"),
             Self::Cancel { nth } => write!(f, "call-{nth:03}/cancel"),
+            Self::StoreLost { nth, fault, beside } => {
+                let beside = if *beside { "/beside" } else { "" };
+                write!(f, "call-{nth:03}/store-lost/{}{beside}", fault.class())
+            }
+            Self::OneMachine { aftermath } => write!(f, "one-machine/{}", aftermath.name()),
             Self::Takeover { nth, calls } => write!(f, "call-{nth:03}/paused-for-{calls}-calls"),
         }
     }
@@ -151,8 +171,11 @@ impl Profile {
             1 => CallFault::Outage(dice.between(2, 12)),
             _ => *dice.pick(&CallFault::CLASSES)?,
         };
-        let sensible = applicable(call, fault).is_ok() && !(call.starts_with("store.") && fault == CallFault::Hang);
-        sensible.then(|| Mishap::Call { call: (*call).to_owned(), nth: dice.between(1, *times), fault })
+        applicable(call, fault).is_ok().then(|| Mishap::Call {
+            call: (*call).to_owned(),
+            nth: dice.between(1, *times),
+            fault,
+        })
     }
 }
 

@@ -59,13 +59,17 @@ impl Stage {
                     let cancel = self.cancel.clone();
                     injector.when(*nth, move || cancel.cancel());
                 }
-                Mishap::Step { .. } | Mishap::Damage { .. } | Mishap::Together { .. } => {}
+                Mishap::StoreLost { nth, fault, .. } => {
+                    let fault = *fault;
+                    injector.when(*nth, self.at_current(move |process| process.cut_off(fault)));
+                }
+                Mishap::Step { .. } | Mishap::Damage { .. } | Mishap::Together { .. } | Mishap::OneMachine { .. } => {}
             }
         }
     }
 
     /// Does `what` to the process that began last.
-    fn at_current(&self, what: fn(&Process)) -> impl FnOnce() + Send + use<> {
+    fn at_current<F: Fn(&Process) + Send>(&self, what: F) -> impl FnOnce() + Send + use<F> {
         let current = Arc::clone(&self.current);
         move || current.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(what)
     }
@@ -102,7 +106,9 @@ impl Stage {
         let mut processes = self.together(1, together.unwrap_or(1)).await;
         self.damage();
         let asks = |ended: &Ended| matches!(ended, Ended::Finished(RunResult::NeedsOperator { .. }));
-        let over = |processes: &[(u32, Ended)]| processes.iter().any(|(_, ended)| ended.closes() || asks(ended));
+        let over = |processes: &[(u32, Ended)]| {
+            super::case::last(&self.scene.disk, processes).is_some_and(|ended| ended.closes() || asks(ended))
+        };
         for _ in 1..PROCESSES {
             if over(&processes) {
                 break;
@@ -125,7 +131,7 @@ impl Stage {
         ended.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets process `number` live, and another one beside it if it is paused; that one may be paused too.
+    /// Lets process `number` live, and another one beside it if it is paused or loses the store; that one may be too.
     async fn one(&self, number: u32, ended: &Mutex<Vec<(u32, Ended)>>) {
         let note = |number, how| ended.lock().unwrap_or_else(PoisonError::into_inner).push((number, how));
         let process = self.process(number);
@@ -134,12 +140,17 @@ impl Stage {
             biased;
             how = &mut life => return note(number, how),
             () = stands(&process) => {}
+            () = process.is_alone(), if self.goes_on_beside() => {}
         }
         let other = async {
             Box::pin(self.one(self.last_number() + 1, ended)).await;
             process.resume();
         };
         tokio::join!(async { note(number, life.await) }, other);
+    }
+
+    fn goes_on_beside(&self) -> bool {
+        self.mishaps.iter().any(|mishap| matches!(mishap, Mishap::StoreLost { beside: true, .. }))
     }
 
     fn damage(&self) {

@@ -88,7 +88,7 @@ fn paused(world: &World) -> Verdict {
     let (records, release) = (world.runs(), world.user.newest_release("dev"));
     sleeper.signal(Signal::CONT);
     let run = sleeper.wait();
-    run.ends_with(4);
+    run.ends_with(5);
     assert!(run.output.contains("another process works on the environment"), "{run}");
     assert_eq!(world.runs(), records, "it wrote nothing more");
     assert_eq!(world.user.newest_release("dev"), release);

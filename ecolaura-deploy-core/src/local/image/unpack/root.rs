@@ -89,7 +89,8 @@ impl Root {
         let Some(name) = path.file_name().map(OsStr::to_owned) else {
             return if parts(path)?.is_empty() { Ok(None) } else { Err(refused(path, "has no name")) };
         };
-        let parent = self.resolve(path.parent().unwrap_or(Path::new("")), true)?;
+        let parent = self.resolve(path.parent().unwrap_or(Path::new("")), true);
+        let parent = parent.map_err(|error| error.with("entry", path.display()))?;
         if let Some(hidden) = name.as_bytes().strip_prefix(b".wh.") {
             self.hide(&parent, hidden)?;
             return Ok(None);

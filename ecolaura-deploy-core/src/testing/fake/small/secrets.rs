@@ -30,6 +30,12 @@ impl FakeSecrets {
         *entry = (entry.0 + 1, Secret::new(value.into()));
     }
 
+    /// Every value that it holds now.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.values().map(|(_, value)| value.expose().clone()).collect()
+    }
+
     fn read(&self, operation: &'static str, name: &str) -> Result<(String, Secret<String>)> {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let found = secrets.get(name).map(|(version, value)| (version.to_string(), value.clone()));
@@ -59,6 +65,7 @@ impl SecretStore for FakeSecrets {
         cx.check("secrets.get")?;
         let (version, value) = self.read("secrets.get", &reference.name)?;
         if version == reference.version {
+            cx.redactor().register(&value);
             return Ok(value);
         }
         let message = format!("the version of `{}` is now {version}, not {}", reference.name, reference.version);

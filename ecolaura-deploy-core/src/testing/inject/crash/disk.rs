@@ -122,6 +122,8 @@ struct State {
     written: BTreeMap<String, Bytes>,
     removed: Vec<String>,
     damaged: BTreeSet<String>,
+    /// Which process wrote each object, removed ones included.
+    authors: BTreeMap<String, u32>,
     creates: Vec<Create>,
     ordered: Vec<(usize, StoreFault, Lasting)>,
 }
@@ -186,11 +188,17 @@ impl Disk {
         self.state().damaged.clone()
     }
 
+    /// Which process wrote each object, sorted by key, those that were removed since included.
+    pub(crate) fn authors(&self) -> BTreeMap<String, u32> {
+        self.state().authors.clone()
+    }
+
     /// Loses what was written and not flushed.
     pub fn lose_power(&self) {
         let mut state = self.state();
         let lost = std::mem::take(&mut state.volatile);
         state.objects.retain(|key, _| !lost.contains(key));
+        state.authors.retain(|key, _| !lost.contains(key));
     }
 
     /// Damages the object under `key`. Answers whether there was one, and a next number where that is needed.
@@ -238,8 +246,14 @@ impl Disk {
         Some(if present == *body { Created::Yes } else { Created::Exists })
     }
 
-    pub(super) fn append(&self, key: &str, body: &Bytes) {
+    /// Whether the next loss of power takes it.
+    pub(super) fn is_volatile(&self, key: &str) -> bool {
+        self.state().volatile.contains(key)
+    }
+
+    pub(super) fn append(&self, key: &str, body: &Bytes, author: &Process) {
         let mut state = self.state();
+        state.authors.insert(key.to_owned(), author.number());
         state.objects.insert(key.to_owned(), body.clone());
         state.volatile.insert(key.to_owned());
     }
@@ -257,6 +271,7 @@ impl Disk {
             let mut state = self.state();
             state.objects.remove(key);
             state.volatile.remove(key);
+            state.authors.remove(key);
         }
         Error::new(ErrorKind::Unavailable, "store.create", format!("record `{key}`: input/output error when flushed"))
             .with_effect(Effect::Unknown)
