@@ -10,8 +10,8 @@
 //! ([`Judgement::until`]), so that nobody has to poll.
 
 mod cluster;
-mod container;
 mod conditions;
+mod container;
 mod job;
 mod kstatus;
 mod network;

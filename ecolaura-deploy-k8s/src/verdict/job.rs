@@ -52,9 +52,8 @@ fn has_ended(pod: &Pod) -> bool {
 
 /// How the newest of its pods that failed ended.
 fn last_end(scene: &Scene<'_>, job: &Job) -> Vec<String> {
-    let failed = own(scene, job).filter(|pod| {
-        pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"))
-    });
+    let failed = own(scene, job)
+        .filter(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed")));
     let newest = failed.max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
     match newest.map(|pod| pod::ended(pod).verdict) {
         Some(Verdict::Failed { chain, .. }) => chain,

@@ -91,7 +91,8 @@ fn no_more(scene: &Scene<'_>, wanted: i64) -> Rule {
 
 fn deployment(scene: &Scene<'_>) -> Rule {
     let condition = |kind| conditions::of_list(&scene.object.data, kind);
-    let deadline = integer(scene, "/spec/progressDeadlineSeconds").is_some_and(|seconds| seconds != i64::from(i32::MAX));
+    let deadline =
+        integer(scene, "/spec/progressDeadlineSeconds").is_some_and(|seconds| seconds != i64::from(i32::MAX));
     let progress = condition("Progressing");
     if let Some(late) = progress.filter(|found| found.reason == "ProgressDeadlineExceeded") {
         return Err(failed(FailureCause::DeadlineExceeded, vec![scene.title(), late.says()]));
@@ -145,7 +146,9 @@ fn daemon_set(scene: &Scene<'_>) -> Rule {
 }
 
 fn replica_set(scene: &Scene<'_>) -> Rule {
-    if let Some(found) = conditions::of_list(&scene.object.data, "ReplicaFailure").filter(|found| found.status == "True") {
+    if let Some(found) =
+        conditions::of_list(&scene.object.data, "ReplicaFailure").filter(|found| found.status == "True")
+    {
         return Err(progressing(found.says()));
     }
     let wanted = replicas(scene);
@@ -191,9 +194,8 @@ fn pod(scene: &Scene<'_>) -> Rule {
 /// The first of the containers, init containers not among them, that is in a crash loop.
 fn crash_loop<'a>(scene: &'a Scene<'_>) -> Option<&'a str> {
     let statuses = scene.object.data.pointer("/status/containerStatuses")?.as_array()?;
-    let loops = |status: &&Value| {
-        status.pointer("/state/waiting/reason").and_then(Value::as_str) == Some("CrashLoopBackOff")
-    };
+    let loops =
+        |status: &&Value| status.pointer("/state/waiting/reason").and_then(Value::as_str) == Some("CrashLoopBackOff");
     statuses.iter().find(loops)?.get("name")?.as_str()
 }
 

@@ -11,7 +11,11 @@ use super::{
 
 pub(super) fn service(scene: &Scene<'_>) -> Rule {
     let balances = scene.object.data.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer");
-    if balances { has_address(scene, &["SyncLoadBalancerFailed", "FailedDeployModel", "FailedBuildModel"]) } else { Ok(()) }
+    if balances {
+        has_address(scene, &["SyncLoadBalancerFailed", "FailedDeployModel", "FailedBuildModel"])
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn ingress(scene: &Scene<'_>) -> Rule {

@@ -113,7 +113,8 @@ fn is_scheduled(scene: &Scene<'_>, pod: &Pod) -> Rule {
 /// What the kubelet said when it killed a container whose liveness probe failed.
 fn killed_by_liveness(scene: &Scene<'_>, pod: &Pod) -> Option<String> {
     let probe = |message: &str| message.contains("liveness probe") || message.contains("startup probe");
-    let mut killed = scene.events_of(pod.metadata.uid.as_deref()).filter(|event| event.reason.as_deref() == Some("Killing"));
+    let mut killed =
+        scene.events_of(pod.metadata.uid.as_deref()).filter(|event| event.reason.as_deref() == Some("Killing"));
     killed.find_map(|event| event.message.clone().filter(|message| probe(message)))
 }
 

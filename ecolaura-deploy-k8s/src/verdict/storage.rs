@@ -18,7 +18,10 @@ pub(super) fn claim(scene: &Scene<'_>) -> Rule {
         _ if scene.said(uid, &["WaitForFirstConsumer", "WaitForPodScheduled"]).is_some() => Ok(()),
         _ => {
             let said = scene.said(uid, &["ProvisioningFailed", "FailedBinding", "ExternalProvisioning"]);
-            Err(progressing(format!("not bound to a volume{}", said.map(|said| format!(": {said}")).unwrap_or_default())))
+            Err(progressing(format!(
+                "not bound to a volume{}",
+                said.map(|said| format!(": {said}")).unwrap_or_default()
+            )))
         }
     }
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "literals are handed in")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -27,7 +29,8 @@ struct Around {
 
 impl Around {
     fn set(mut self, status: Value) -> Self {
-        let owner = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d", "controller": true}]);
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d", "controller": true}]);
         for (name, revision, status) in [("web-old", "1", json!({"replicas": 1})), ("web-new", "2", status)] {
             let set = json!({
                 "metadata": {
@@ -140,18 +143,21 @@ fn a_deployment_says_what_is_missing_as_kubectl_does() {
         (json!({"observedGeneration": 1}), "waiting for the spec update to be observed"),
         (json!({"updatedReplicas": 1}), "1 of 3 new replicas have been updated"),
         (json!({"replicas": 4}), "1 old replica is pending termination"),
-        (json!({"availableReplicas": 2}), "2 of 3 updated replicas are available"),
         (
-            json!({"conditions": [{"type": "Available", "status": "False", "message": "too few"}]}),
-            "too few",
+            json!({"conditions": [
+                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "too slow"},
+            ]}),
+            "deadline exceeded: Deployment shop/web > too slow",
         ),
+        (json!({"availableReplicas": 2}), "2 of 3 updated replicas are available"),
+        (json!({"conditions": [{"type": "Available", "status": "False", "message": "too few"}]}), "too few"),
     ] {
         strict(&around, &deployment(but(complete(), members)), expected);
     }
     strict(&Around::default(), &deployment(complete()), "waiting for its ReplicaSet");
     let mut none = deployment(but(complete(), json!({"replicas": 0, "updatedReplicas": 0, "conditions": []})));
     none.data["spec"]["replicas"] = json!(0);
-    strict(&Around::default(), &none, "progressing".replace("progressing", "ready").as_str());
+    strict(&Around::default(), &none, "ready");
     let mut paused = deployment(complete());
     paused.data["spec"]["paused"] = json!(true);
     strict(&around, &paused, "paused: Deployment shop/web > its roll-out is paused: resume it");
@@ -164,12 +170,16 @@ fn the_pods_of_the_new_replica_set_tell_at_once_what_is_wrong() {
     for (status, expected) in [
         (
             waiting("ErrImagePull", "rpc error: registry/web@sha256:0: not found"),
-            format!("image missing: {head} > container web > ErrImagePull: rpc error: registry/web@sha256:0: not found"),
+            format!(
+                "image missing: {head} > container web > ErrImagePull: rpc error: registry/web@sha256:0: not found"
+            ),
         ),
         (waiting("InvalidImageName", ""), format!("image missing: {head} > container web > InvalidImageName")),
         (
             waiting("CreateContainerConfigError", "secret \"keys\" not found"),
-            format!("configuration missing: {head} > container web > CreateContainerConfigError: secret \"keys\" not found"),
+            format!(
+                "configuration missing: {head} > container web > CreateContainerConfigError: secret \"keys\" not found"
+            ),
         ),
         (
             waiting("RunContainerError", "exec: \"/no\": no such file"),
@@ -181,7 +191,9 @@ fn the_pods_of_the_new_replica_set_tell_at_once_what_is_wrong() {
         ),
         (
             crashed("OOMKilled", 137),
-            format!("out of memory: {head} > container web > restarted 2 times; it last ended with exit code 137 (OOMKilled)"),
+            format!(
+                "out of memory: {head} > container web > restarted 2 times; it last ended with exit code 137 (OOMKilled)"
+            ),
         ),
         (waiting("ContainerCreating", ""), "1 of 3 new replicas have been updated".to_owned()),
     ] {
@@ -307,6 +319,7 @@ fn of(kind: &str, version: &str, spec: Value, status: Value) -> DynamicObject {
 
 /// Where strict and compatible verdicts differ, and where they do not: object, strict, compatible.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn both_modes_judge_the_corpus() {
     let stateful = json!({"replicas": 2, "serviceName": "", "selector": {}, "template": {}});
     let daemon = json!({"selector": {}, "template": {}});
@@ -318,9 +331,17 @@ fn both_modes_judge_the_corpus() {
         (of("Job", "batch/v1", json!({"template": {}}), failed("Failed")), "job failed", "job failed"),
         (of("Job", "batch/v1", json!({"template": {}}), failed("FailureTarget")), "job failed", pending),
         (of("Job", "batch/v1", json!({"template": {}, "suspend": true}), json!({})), "paused", pending),
-        (of("Pod", "v1", json!({"containers": []}), json!({"phase": "Failed", "reason": "Evicted"})), "crash loop", "ready"),
+        (
+            of("Pod", "v1", json!({"containers": []}), json!({"phase": "Failed", "reason": "Evicted"})),
+            "crash loop",
+            "ready",
+        ),
         (of("Pod", "v1", json!({"containers": []}), json!({"phase": "Succeeded"})), "ready", "ready"),
-        (of("Pod", "v1", json!({"containers": []}), waiting("ImagePullBackOff", "not found")), "image missing", pending),
+        (
+            of("Pod", "v1", json!({"containers": []}), waiting("ImagePullBackOff", "not found")),
+            "image missing",
+            pending,
+        ),
         (of("Pod", "v1", json!({"containers": []}), crashed("Error", 1)), "crash loop", "crash loop"),
         (of("PersistentVolumeClaim", "v1", json!({}), json!({"phase": "Bound"})), "ready", "ready"),
         (of("PersistentVolumeClaim", "v1", json!({}), json!({"phase": "Lost"})), "volume missing", pending),
@@ -329,31 +350,51 @@ fn both_modes_judge_the_corpus() {
         (of("Service", "v1", json!({"clusterIP": "10.0.0.1"}), json!({})), "ready", "ready"),
         (of("Ingress", "networking.k8s.io/v1", json!({}), json!({})), pending, "ready"),
         (
-            of("Ingress", "networking.k8s.io/v1", json!({}), json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}})),
+            of(
+                "Ingress",
+                "networking.k8s.io/v1",
+                json!({}),
+                json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}),
+            ),
             "ready",
             "ready",
         ),
         (
-            of("StatefulSet", "apps/v1", stateful.clone(), json!({
-                "observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
-                "currentReplicas": 2, "currentRevision": "a", "updateRevision": "a",
-            })),
+            of(
+                "StatefulSet",
+                "apps/v1",
+                stateful.clone(),
+                json!({
+                    "observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+                    "currentReplicas": 2, "currentRevision": "a", "updateRevision": "a",
+                }),
+            ),
             "ready",
             "ready",
         ),
         (
-            of("StatefulSet", "apps/v1", stateful, json!({
-                "observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2,
-                "currentReplicas": 1, "currentRevision": "a", "updateRevision": "b",
-            })),
+            of(
+                "StatefulSet",
+                "apps/v1",
+                stateful,
+                json!({
+                    "observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2,
+                    "currentReplicas": 1, "currentRevision": "a", "updateRevision": "b",
+                }),
+            ),
             pending,
             pending,
         ),
         (
-            of("DaemonSet", "apps/v1", daemon, json!({
-                "observedGeneration": 2, "desiredNumberScheduled": 1, "currentNumberScheduled": 1, "numberMisscheduled": 0,
-                "updatedNumberScheduled": 1, "numberAvailable": 1, "numberReady": 1,
-            })),
+            of(
+                "DaemonSet",
+                "apps/v1",
+                daemon,
+                json!({
+                    "observedGeneration": 2, "desiredNumberScheduled": 1, "currentNumberScheduled": 1, "numberMisscheduled": 0,
+                    "updatedNumberScheduled": 1, "numberAvailable": 1, "numberReady": 1,
+                }),
+            ),
             "ready",
             "ready",
         ),
@@ -362,25 +403,40 @@ fn both_modes_judge_the_corpus() {
         (of("Namespace", "v1", json!({}), json!({"phase": "Active"})), "ready", "ready"),
         (of("Namespace", "v1", json!({}), json!({"phase": "Terminating"})), "superseded", "ready"),
         (
-            of("CustomResourceDefinition", "apiextensions.k8s.io/v1", json!({}), json!({"conditions": [
-                {"type": "NamesAccepted", "status": "False", "reason": "Conflict", "message": "taken"},
-            ]})),
+            of(
+                "CustomResourceDefinition",
+                "apiextensions.k8s.io/v1",
+                json!({}),
+                json!({"conditions": [
+                    {"type": "NamesAccepted", "status": "False", "reason": "Conflict", "message": "taken"},
+                ]}),
+            ),
             "admission denied",
             "admission denied",
         ),
         (
-            of("APIService", "apiregistration.k8s.io/v1", json!({}), json!({"conditions": [
-                {"type": "Available", "status": "False", "reason": "MissingEndpoints", "message": "none"},
-            ]})),
+            of(
+                "APIService",
+                "apiregistration.k8s.io/v1",
+                json!({}),
+                json!({"conditions": [
+                    {"type": "Available", "status": "False", "reason": "MissingEndpoints", "message": "none"},
+                ]}),
+            ),
             pending,
             "ready",
         ),
         (
-            of("HTTPRoute", "gateway.networking.k8s.io/v1", json!({"parentRefs": [{"name": "edge"}]}), json!({"parents": [
-                {"parentRef": {"name": "edge"}, "conditions": [
-                    {"type": "Accepted", "status": "False", "reason": "NoMatchingParent", "message": "no listener", "observedGeneration": 2},
-                ]},
-            ]})),
+            of(
+                "HTTPRoute",
+                "gateway.networking.k8s.io/v1",
+                json!({"parentRefs": [{"name": "edge"}]}),
+                json!({"parents": [
+                    {"parentRef": {"name": "edge"}, "conditions": [
+                        {"type": "Accepted", "status": "False", "reason": "NoMatchingParent", "message": "no listener", "observedGeneration": 2},
+                    ]},
+                ]}),
+            ),
             "admission denied",
             "ready",
         ),
@@ -390,16 +446,26 @@ fn both_modes_judge_the_corpus() {
             "ready",
         ),
         (
-            of("Kafka", "example.org/v1", json!({}), json!({"conditions": [
-                {"type": "Ready", "status": "False", "reason": "Creating", "message": "wait"},
-            ]})),
+            of(
+                "Kafka",
+                "example.org/v1",
+                json!({}),
+                json!({"conditions": [
+                    {"type": "Ready", "status": "False", "reason": "Creating", "message": "wait"},
+                ]}),
+            ),
             pending,
             pending,
         ),
         (
-            of("Kafka", "example.org/v1", json!({}), json!({"conditions": [
-                {"type": "Stalled", "status": "True", "reason": "Quota", "message": "no room"},
-            ]})),
+            of(
+                "Kafka",
+                "example.org/v1",
+                json!({}),
+                json!({"conditions": [
+                    {"type": "Stalled", "status": "True", "reason": "Quota", "message": "no room"},
+                ]}),
+            ),
             "not reconciled",
             "not reconciled",
         ),
@@ -421,13 +487,21 @@ fn both_modes_judge_the_corpus() {
 
 #[test]
 fn a_job_that_failed_shows_how_its_last_pod_ended() {
-    let job = of("Job", "batch/v1", json!({"template": {}}), json!({"conditions": [
-        {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"},
-    ]}));
-    let around = Around::default().pod("u", json!({"phase": "Failed", "containerStatuses": [{
-        "name": "migrate", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-        "state": {"terminated": {"exitCode": 2, "reason": "Error", "message": "no such table"}},
-    }]}));
+    let job = of(
+        "Job",
+        "batch/v1",
+        json!({"template": {}}),
+        json!({"conditions": [
+            {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"},
+        ]}),
+    );
+    let around = Around::default().pod(
+        "u",
+        json!({"phase": "Failed", "containerStatuses": [{
+            "name": "migrate", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 2, "reason": "Error", "message": "no such table"}},
+        }]}),
+    );
     let expected = "job failed: Job shop/web > BackoffLimitExceeded: too often > Pod shop/u-0 > \
                     container migrate ended with exit code 2 (Error): no such table";
     strict(&around, &job, expected);
@@ -444,6 +518,7 @@ fn a_claim_that_waits_for_its_first_pod_keeps_nobody_waiting() {
 
 #[test]
 fn an_object_that_is_not_of_its_kind_is_unknown() {
-    let found = Around::default().judge(&of("Deployment", "apps/v1", json!({"replicas": "three"}), json!({})), Mode::Strict);
+    let found =
+        Around::default().judge(&of("Deployment", "apps/v1", json!({"replicas": "three"}), json!({})), Mode::Strict);
     assert!(line(found.verdict).starts_with("unknown: Deployment shop/web is not as its kind has it"));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ecolaura_deploy_core::backend::FailureCause;
 use k8s_openapi::{
     api::{
-        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        apps::v1::{DaemonSet, Deployment, ReplicaSet, ReplicaSetCondition, StatefulSet},
         core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -18,7 +18,7 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 /// The Deployment, its new `ReplicaSet`, and that one's pods.
 pub(super) fn deployment(scene: &Scene<'_>) -> Rule {
     let deployment: Deployment = scene.typed()?;
-    let spec = deployment.spec.clone().unwrap_or_default();
+    let spec = deployment.spec.clone();
     let status = deployment.status.clone().unwrap_or_default();
     scene.is_observed(status.observed_generation)?;
     if spec.paused == Some(true) {
@@ -33,7 +33,9 @@ pub(super) fn deployment(scene: &Scene<'_>) -> Rule {
     }
     let condition = |kind| conditions::of_list(&scene.object.data, kind);
     if let Some(late) = condition("Progressing").filter(|found| found.reason == "ProgressDeadlineExceeded") {
-        return Err(failed(FailureCause::DeadlineExceeded, vec![scene.title(), late.message.to_owned(), behind(scene)]));
+        let mut chain = vec![scene.title(), late.message.to_owned(), behind(scene)];
+        chain.retain(|line| !line.is_empty());
+        return Err(failed(FailureCause::DeadlineExceeded, chain));
     }
     let updated = status.updated_replicas.unwrap_or_default();
     if updated < wanted {
@@ -46,7 +48,7 @@ pub(super) fn deployment(scene: &Scene<'_>) -> Rule {
     if available < updated {
         return Err(progressing(with(
             format!("{available} of {updated} updated replicas are available"),
-            behind(scene),
+            &behind(scene),
         )));
     }
     match condition("Available") {
@@ -56,7 +58,7 @@ pub(super) fn deployment(scene: &Scene<'_>) -> Rule {
     }
 }
 
-fn with(line: String, more: String) -> String {
+fn with(line: String, more: &str) -> String {
     if more.is_empty() { line } else { format!("{line}; {more}") }
 }
 
@@ -99,8 +101,10 @@ fn own_pods(scene: &Scene<'_>, owner: &ObjectMeta) -> Rule {
 /// Whether its pods can be made: quota, admission and the like keep them from ever being there, so no pod tells.
 fn can_make(scene: &Scene<'_>, set: &ReplicaSet) -> Rule {
     let conditions = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let Some(failure) = conditions.into_iter().find(|found| found.type_ == "ReplicaFailure" && found.status == "True")
-    else {
+    let fails = |found: &&ReplicaSetCondition| {
+        found.type_.as_deref() == Some("ReplicaFailure") && found.status.as_deref() == Some("True")
+    };
+    let Some(failure) = conditions.into_iter().find(fails) else {
         return Ok(());
     };
     let said = failure.message.clone().unwrap_or_default();
@@ -127,7 +131,8 @@ fn could_make(scene: &Scene<'_>) -> Rule {
     let Some(event) = scene.events_of(uid).find(|event| event.reason.as_deref() == Some("FailedCreate")) else {
         return Ok(());
     };
-    let since = event.first_timestamp.as_ref().map(|time| time.0).or_else(|| event.event_time.as_ref().map(|time| time.0));
+    let since =
+        event.first_timestamp.as_ref().map(|time| time.0).or_else(|| event.event_time.as_ref().map(|time| time.0));
     // What was said before the present wish is of another one.
     let Some(said) = event.message.as_deref().filter(|_| since >= made(scene)) else { return Ok(()) };
     Err(pod::within(cannot_make(scene, said, since), scene.title()))
@@ -142,7 +147,7 @@ pub(super) fn replica_set(scene: &Scene<'_>) -> Rule {
     let set: ReplicaSet = scene.typed()?;
     let status = set.status.clone().unwrap_or_default();
     scene.is_observed(status.observed_generation)?;
-    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = set.spec.replicas.unwrap_or(1);
     replicas(scene, &set)?;
     enough(scene, status.available_replicas.unwrap_or_default(), wanted, "replicas are available")?;
     match status.replicas - wanted {
@@ -153,14 +158,14 @@ pub(super) fn replica_set(scene: &Scene<'_>) -> Rule {
 
 fn enough(scene: &Scene<'_>, found: i32, wanted: i32, what: &str) -> Rule {
     if found < wanted {
-        return Err(progressing(with(format!("{found} of {wanted} {what}"), behind(scene))));
+        return Err(progressing(with(format!("{found} of {wanted} {what}"), &behind(scene))));
     }
     Ok(())
 }
 
 pub(super) fn stateful_set(scene: &Scene<'_>) -> Rule {
     let set: StatefulSet = scene.typed()?;
-    let spec = set.spec.clone().unwrap_or_default();
+    let spec = set.spec.clone();
     let status = set.status.clone().unwrap_or_default();
     scene.is_observed(status.observed_generation)?;
     let wanted = spec.replicas.unwrap_or(1);
@@ -184,7 +189,9 @@ pub(super) fn stateful_set(scene: &Scene<'_>) -> Rule {
 fn new_pods(scene: &Scene<'_>, owner: &ObjectMeta, revision: Option<&str>) -> Rule {
     let labelled = |pod: &Pod| {
         let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get("controller-revision-hash"));
-        revision.is_none_or(|revision| label.is_none_or(|label| label == revision || revision.ends_with(&format!("-{label}"))))
+        revision.is_none_or(|revision| {
+            label.is_none_or(|label| label == revision || revision.ends_with(&format!("-{label}")))
+        })
     };
     let pods = scene.pods.iter().map(Arc::as_ref);
     let own = pods.filter(|pod| is_controlled(&pod.metadata, owner.uid.as_deref()) && is_alive(pod) && labelled(pod));
@@ -198,7 +205,7 @@ pub(super) fn daemon_set(scene: &Scene<'_>) -> Rule {
     could_make(scene)?;
     new_pods(scene, &set.metadata, None)?;
     let wanted = status.desired_number_scheduled;
-    let strategy = set.spec.and_then(|spec| spec.update_strategy).and_then(|strategy| strategy.type_);
+    let strategy = set.spec.update_strategy.and_then(|strategy| strategy.type_);
     if strategy.as_deref() != Some("OnDelete") {
         enough(scene, status.updated_number_scheduled.unwrap_or_default(), wanted, "updated pods are scheduled")?;
     }
