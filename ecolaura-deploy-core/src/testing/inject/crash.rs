@@ -54,7 +54,8 @@ impl CrashStore {
         }
         if let Some(exists) = self.disk.present(key, &body) {
             // What was durable stays, whatever comes of flushing it again.
-            self.flush(key, fault.filter(|_| self.disk.is_volatile(key))).await?;
+            let fails = |fault: &StoreFault| matches!(fault, StoreFault::Crash(_)) || self.disk.is_volatile(key);
+            self.flush(key, fault.filter(fails)).await?;
             return Ok(exists);
         }
         self.disk.append(key, &body, &self.process);
