@@ -201,6 +201,22 @@ pub enum FailureCause {
     CannotStart,
     /// A `ConfigMap` or `Secret` that a container needs is not there.
     ConfigMissing,
+    /// A container needs more memory than it may have.
+    OutOfMemory,
+    /// No node takes a pod.
+    Unschedulable,
+    /// A quota or a limit of the namespace keeps pods from being made.
+    QuotaExceeded,
+    /// The cluster refuses an object: admission, a webhook, pod security, names that are taken.
+    AdmissionDenied,
+    /// A volume is gone.
+    VolumeMissing,
+    /// A Job failed for good.
+    JobFailed,
+    /// The roll-out is paused, or the Job suspended.
+    Paused,
+    /// A controller says that it cannot go on.
+    NotReconciled,
     /// The port is in use.
     PortTaken,
     /// The deadline passed without another cause.
@@ -218,6 +234,14 @@ impl fmt::Display for FailureCause {
             Self::ImageMissing => "image missing",
             Self::CannotStart => "cannot start",
             Self::ConfigMissing => "configuration missing",
+            Self::OutOfMemory => "out of memory",
+            Self::Unschedulable => "unschedulable",
+            Self::QuotaExceeded => "quota exceeded",
+            Self::AdmissionDenied => "admission denied",
+            Self::VolumeMissing => "volume missing",
+            Self::JobFailed => "job failed",
+            Self::Paused => "paused",
+            Self::NotReconciled => "not reconciled",
             Self::PortTaken => "port taken",
             Self::DeadlineExceeded => "deadline exceeded",
             Self::Superseded => "superseded",
