@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{
     Doctor, Examination, Finding, Severity, Subject, Unread, findings,
     held::{self, Held},
-    runs::{Chosen, RunSeen},
+    runs::Chosen,
 };
 use crate::{
     Context, ErrorKind, ErrorRecord, Result,
     backend::Inspect,
-    store::{self, run_prefix},
+    store::{self, EnvironmentState, run_prefix},
 };
 
 const OPERATION: &str = "doctor.examine";
@@ -29,9 +29,8 @@ impl Doctor {
         let state = readable(store::state(store, &self.environment).await.map(Some))?;
         let held = readable(held::read(store, &self.environment).await)?;
         let Chosen { runs, unread } = self.choose(runs, state.as_ref()).await?;
-        let runs = self.read(cx, OPERATION, (runs, state.as_ref())).await?;
+        let mut findings = self.of_runs(cx, runs, (state.as_ref(), held.as_ref())).await?;
         let records = self.check(cx, OPERATION).await?;
-        let mut findings = self.of_runs(&runs, held.as_ref());
         findings.extend(records.faults.iter().map(findings::stray_fault));
         let in_use = self.in_use(cx, OPERATION).await?;
         for backend in &self.backends {
@@ -43,18 +42,32 @@ impl Doctor {
         Ok(Examination { environment: self.environment.clone(), at: cx.clock().now(), findings, unread })
     }
 
-    fn of_runs(&self, runs: &[RunSeen], held: Option<&Held>) -> Vec<Finding> {
-        let place = |seen: &RunSeen| run_prefix(&self.environment, &seen.run);
-        let open = runs.iter().filter(|seen| seen.open);
-        let mut found: Vec<_> =
-            open.map(|seen| findings::open_run(seen, place(seen), (&self.commands, held))).collect();
+    /// One run after the other, of which nothing stays but what is found: there may be ten thousand.
+    async fn of_runs(
+        &self,
+        cx: &Context,
+        runs: Vec<String>,
+        (state, held): (Option<&EnvironmentState>, Option<&Held>),
+    ) -> Result<Vec<Finding>> {
+        let newest = runs.iter().max().cloned();
+        let (mut found, mut needs_operator, mut endless, mut faults) = (Vec::new(), None, Vec::new(), Vec::new());
+        for run in runs {
+            cx.check(OPERATION)?;
+            let is_newest = newest.as_ref() == Some(&run);
+            let seen = self.read(run, (state, is_newest)).await?;
+            let place = run_prefix(&self.environment, &seen.run);
+            if seen.open {
+                found.push(findings::open_run(&seen, place.clone(), (&self.commands, held)));
+            }
+            if seen.lacks_its_end() {
+                endless.push(findings::without_end(&seen, place.clone()));
+            }
+            faults.extend(seen.chain.faults.iter().map(|fault| findings::fault(&seen, fault, &self.commands)));
+            // Only of the last one: those before it were seen to, or this one could not have begun.
+            needs_operator = findings::needs_operator(&seen, place);
+        }
         found.extend(held.map(|held| held.finding(&self.environment, &self.commands)));
-        found.extend(runs.last().and_then(|seen| findings::needs_operator(seen, place(seen))));
-        let endless = runs.iter().filter(|seen| seen.lacks_its_end());
-        found.extend(endless.map(|seen| findings::without_end(seen, place(seen))));
-        let faults = runs.iter().flat_map(|seen| seen.chain.faults.iter().map(move |fault| (seen, fault)));
-        found.extend(faults.map(|(seen, fault)| findings::fault(seen, fault, &self.commands)));
-        found
+        Ok(found.into_iter().chain(needs_operator).chain(endless).chain(faults).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Doctor;
 use crate::{
-    Context, Result,
+    Result,
     lock::{self, Keys},
     run::{Account, RunResult},
     store::{Chain, EnvironmentState, Record, RecordBody, RunStore, read_whole},
@@ -29,6 +29,7 @@ pub(super) struct RunSeen {
 }
 
 impl RunSeen {
+    /// With the environment's state, if that can be read, and whether no other run is newer.
     fn new(run: String, chain: Chain, (state, newest): (Option<&EnvironmentState>, bool)) -> Self {
         let mut account = Account::of(&chain.records);
         let last = state.and_then(|state| state.last.as_ref()).filter(|last| last.run == run);
@@ -96,22 +97,10 @@ impl Doctor {
         Ok(Chosen { runs: runs.into_iter().chain(newest).chain(lost).collect(), unread })
     }
 
-    /// What the records of `runs` show. What cannot be read is among the faults of their chains.
-    pub(super) async fn read(
-        &self,
-        cx: &Context,
-        operation: &'static str,
-        (runs, state): (Vec<String>, Option<&EnvironmentState>),
-    ) -> Result<Vec<RunSeen>> {
-        let mut seen = Vec::with_capacity(runs.len());
-        let newest = runs.iter().max().cloned();
-        for run in runs {
-            cx.check(operation)?;
-            let chain = read_whole(self.store.as_ref(), &self.environment, &run).await?;
-            let newest = newest.as_ref() == Some(&run);
-            seen.push(RunSeen::new(run, chain, (state, newest)));
-        }
-        Ok(seen)
+    /// What the records of `run` show. What cannot be read is among the faults of its chain.
+    pub(super) async fn read(&self, run: String, known: (Option<&EnvironmentState>, bool)) -> Result<RunSeen> {
+        let chain = read_whole(self.store.as_ref(), &self.environment, &run).await?;
+        Ok(RunSeen::new(run, chain, known))
     }
 }
 

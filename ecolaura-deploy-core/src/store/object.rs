@@ -76,17 +76,17 @@ impl ObjectRunStore {
     }
 
     /// Makes an object durable that somebody put there who may have died before it was, or whose flushing failed.
-    async fn flush(&self, key: &str) -> Result<()> {
-        let Some(dir) = self.dir.clone() else { return Ok(()) };
+    /// Answers whether it is there: whoever put it there may have removed it again.
+    async fn flush(&self, key: &str) -> Result<bool> {
+        let Some(dir) = self.dir.clone() else { return Ok(true) };
         let path = key.to_owned();
         let flushed = tokio::task::spawn_blocking(move || flush(&dir, &path)).await;
         let failed = |error: io::Error| {
             Error::io("store.create", Path::new(&self.place).join(key), error).with_effect(Effect::Unknown)
         };
         match flushed {
-            // Whoever put it there has removed it again.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(flushed) => flushed.map_err(failed),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(flushed) => flushed.map(|()| true).map_err(failed),
             Err(error) => Err(Error::internal("store.create", "the flushing broke off").with_source(error)),
         }
     }
@@ -100,8 +100,8 @@ impl ObjectRunStore {
         let exists = matches!(error, object_store::Error::AlreadyExists { .. });
         match (self.get(key).await, exists) {
             // A create that was retried below us, or whose answer was lost, sees its own object.
-            (Ok(Some(present)), _) if present == body => self.flush(key).await.map(|()| Some(Created::Yes)),
-            (Ok(Some(_)), true) => self.flush(key).await.map(|()| Some(Created::Exists)),
+            (Ok(Some(present)), _) if present == body => Ok(self.flush(key).await?.then_some(Created::Yes)),
+            (Ok(Some(_)), true) => Ok(self.flush(key).await?.then_some(Created::Exists)),
             (Ok(None), true) => Ok(None),
             (Ok(None), false) if io_kind(&error) == Some(io::ErrorKind::NotFound) => Ok(None),
             (Err(unread), true) => Err(unread),
