@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use ecolaura_deploy_core::{
-    Context, Error, Result,
+    Context, Error, ErrorKind, Result,
     local::cluster::run_agent_if_asked,
     report::plain::render_plan,
     run::{RunResult, stop_on_signals},
@@ -159,6 +159,9 @@ fn refuse(error: &Error) -> ExitCode {
         match error.operation() {
             // It ends with a list, one a line.
             "ship.options" => eprintln!("ship: {}", error.message()),
+            "lock.acquire" if error.kind() == ErrorKind::Conflict => {
+                eprintln!("ship: {} (`--wait SECONDS` does that)", error.report())
+            }
             _ => eprintln!("ship: {}", error.report()),
         }
     }

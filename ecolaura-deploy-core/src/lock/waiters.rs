@@ -83,13 +83,8 @@ impl<'a> Waiter<'a> {
         let waited = waited.map(|waited| format!("; waited for {waited:.0?}")).unwrap_or_default();
         let message = format!("{} is held by {}{waited}", self.ground.keys.environment(), held.who());
         let advice = match gone {
-            Gone::No => {
-                "wait for it with `Wait::Queue`; as soon as it ends, or is killed, the environment is free".to_owned()
-            }
-            _ => {
-                let patience = patience(held.term);
-                format!("wait for it with `Wait::Queue`: if it is gone, its lock is taken over after {patience:?}")
-            }
+            Gone::No => "wait for it; as soon as it ends, or is killed, the environment is free".to_owned(),
+            _ => format!("wait for it; if it is gone, its lock is taken over after {:?}", patience(held.term)),
         };
         Error::new(ErrorKind::Conflict, "lock.acquire", message).advice(advice)
     }

@@ -21,7 +21,7 @@ use ecolaura_deploy_core::{
     run::{Finished, OnCancel, RunResult, Runner},
     step::{Applied, EffectClass, NoUndo, Planned, Probed, Step, StepPlan},
     steps::WindowGate,
-    store::{Created, ObjectRunStore, RunStore},
+    store::{Created, ObjectRunStore, RecordBody, RunStore, read_run},
     testing::{Fault, recording},
     vocabulary::{Fingerprint, ReleaseSequence},
     window::MaintenanceWindow,
@@ -428,6 +428,89 @@ async fn an_unknown_effect_is_treated_by_its_class() {
             (_, other) => panic!("{class:?}: {other:?}"),
         }
     }
+}
+
+/// A store to which a process cannot write its signs of life any more, from some moment on or while the first record
+/// of its run takes very long.
+#[derive(Debug)]
+struct Silenced {
+    inner: Arc<dyn RunStore>,
+    silent: AtomicBool,
+    at_first_record: bool,
+}
+
+impl Silenced {
+    fn new(inner: &Arc<dyn RunStore>, at_first_record: bool) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), silent: AtomicBool::new(false), at_first_record })
+    }
+}
+
+#[async_trait]
+impl RunStore for Silenced {
+    async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
+        if self.at_first_record && key.ends_with("/00000000") && key.contains("/runs/") {
+            self.silent.store(true, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_mins(4)).await;
+        }
+        if self.silent.load(Ordering::SeqCst) && key.contains("/beat-") {
+            std::future::pending::<()>().await;
+        }
+        self.inner.create(key, body).await
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.inner.get(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        self.inner.list(prefix).await
+    }
+    async fn remove(&self, key: &str) -> Result<()> {
+        self.inner.remove(key).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_taken_over_stops_and_undoes_nothing() {
+    let ledger = Ledger::default();
+    let class = EffectClass::Converging;
+    let told = Told { class, answer: Probed::NotDone, ledger: Ledger::default(), reached: Arc::default() };
+    let make = {
+        let (told, ledger) = (told.clone(), ledger.clone());
+        move || {
+            let mut p = pipeline();
+            let build = p.add("build", Act::new("build", &ledger), Vec::<Handle<String>>::new());
+            p.step("told", told.clone(), constant(())).after(&build).add();
+            p
+        }
+    };
+    let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
+    let silenced = Silenced::new(&store, false);
+    let (runner, _) = process(&(Arc::clone(&silenced) as Arc<dyn RunStore>), 1);
+    let plan = runner.plan(&cx(), make()).await.unwrap();
+    let first = tokio::spawn(async move { runner.run(&cx(), plan).await });
+    told.reached.notified().await;
+    silenced.silent.store(true, Ordering::SeqCst);
+
+    let second = process(&store, 2).0.resume(&cx(), make()).await.unwrap().unwrap();
+    assert!(second.succeeded());
+    let first = first.await.unwrap().unwrap();
+    assert!(first.was_superseded(), "{:?}", first.result);
+    assert_eq!(ledger.done(), BTreeSet::from(["build".to_owned()]), "it is the other's by now");
+    let records = read_run(store.as_ref(), &"dev".parse().unwrap(), &first.run).await.unwrap();
+    let taken = records.iter().position(|record| matches!(record.body, RecordBody::Resumed { .. }));
+    let after: Vec<_> = records[taken.unwrap()..].iter().map(|record| &record.nonce[..10]).collect();
+    assert!(after.windows(2).all(|pair| pair[0] == pair[1]), "only one writes from there on: {after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_loses_the_lock_at_the_first_record_begins_nothing() {
+    let ledger = Ledger::default();
+    let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
+    let silenced: Arc<dyn RunStore> = Silenced::new(&store, true);
+    let (runner, sink) = process(&silenced, 1);
+    let plan = runner.plan(&cx(), diamond(&ledger, None)).await.unwrap();
+    let error = runner.run(&cx(), plan).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{}", error.report());
+    assert!(ledger.log().is_empty() && sink.events().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ fn refused(world: &World, same: bool) -> Verdict {
     assert_eq!(codes, [Some(0), Some(5)], "{}\n{}", ended[0], ended[1]);
     let (winner, loser) = if ended[0].code == Some(0) { (&first, &ended[1]) } else { (&second, &ended[0]) };
     assert!(
-        loser.output.contains("dev is held by run") && loser.output.contains(" since "),
+        ["dev is held by run", " since ", "--wait SECONDS"].iter().all(|text| loser.output.contains(text)),
         "who, since when: {loser}"
     );
     never_interleaved(world, before);
