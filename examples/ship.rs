@@ -160,7 +160,7 @@ fn refuse(error: &Error) -> ExitCode {
             // It ends with a list, one a line.
             "ship.options" => eprintln!("ship: {}", error.message()),
             "lock.acquire" if error.kind() == ErrorKind::Conflict => {
-                eprintln!("ship: {} (`--wait SECONDS` does that)", error.report())
+                eprintln!("ship: {} (`--wait SECONDS` does that)", error.report());
             }
             _ => eprintln!("ship: {}", error.report()),
         }
