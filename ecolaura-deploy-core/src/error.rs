@@ -347,6 +347,17 @@ impl From<&Error> for ErrorRecord {
     }
 }
 
+/// What another process said of its error; its chain is the message.
+impl From<ErrorRecord> for Error {
+    fn from(record: ErrorRecord) -> Self {
+        let error = Self::new(record.kind, "elsewhere", record.message).with_effect(record.effect);
+        match record.advice {
+            Some(advice) => error.advice(advice),
+            None => error,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

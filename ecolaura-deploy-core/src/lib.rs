@@ -6,6 +6,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `local` | the embedded backends: image builder, registry, cluster, CDN, scanner, metrics, flags, secrets, approvals |
+//! | `manifest` | reading Kubernetes manifests, for backends that apply them; `local` and `test-util` bring it |
+//! | `oci` | any registry that speaks the OCI distribution API, over HTTPS |
 //! | `sqlite` | SQL migrations on SQLite (cannot be linked beside an embedder's `rusqlite`) |
 //! | `terminal` | a reporter with one steady line per running step |
 //! | `html` | the self-contained HTML report of a run |
@@ -25,13 +27,22 @@ pub mod doctor;
 mod error;
 pub mod event;
 pub mod fence;
+#[cfg(any(feature = "local", feature = "oci"))]
+mod files;
 mod gate;
+#[cfg(any(feature = "local", feature = "oci"))]
+#[cfg_attr(not(feature = "local"), expect(dead_code, unused_imports, reason = "the embedded backends use the rest"))]
+mod image;
 mod leftovers;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod lock;
-mod migration;
+#[cfg(feature = "manifest")]
+pub mod manifest;
+pub mod migration;
 pub mod nonce;
+#[cfg(feature = "oci")]
+pub mod oci;
 pub mod pipeline;
 pub mod plan;
 pub mod redact;

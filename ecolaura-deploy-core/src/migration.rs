@@ -1,7 +1,9 @@
-//! What migration files are and what may be done with them: pure rules that every migrator shares.
+//! What migration files are and what may be done with them: pure rules that every migrator shares. And a migrator in
+//! another process: [`serve`] answers there what [`Question`] asks.
 
 #[cfg(any(feature = "sqlite", feature = "test-util"))]
 mod assess;
+mod elsewhere;
 #[cfg(any(feature = "sqlite", feature = "test-util"))]
 mod files;
 #[cfg(feature = "sqlite")]
@@ -10,6 +12,7 @@ mod folder;
 mod problem;
 pub(crate) mod script;
 
+pub use self::elsewhere::{Answer, Call, QUESTION, Question, serve};
 #[cfg(any(feature = "sqlite", feature = "test-util"))]
 pub(crate) use self::{
     assess::{Down, LedgerRow, assess, ways_down},

@@ -16,6 +16,17 @@ mod told;
 /// What stands in the place of a value.
 const MARK: &str = "[redacted]";
 
+/// Whether a variable, a key or a field of this name is taken for a secret, whatever it holds.
+///
+/// ```
+/// use ecolaura_deploy_core::redact::is_named_like_a_secret;
+/// assert!(is_named_like_a_secret("databasePassword") && !is_named_like_a_secret("GREETING"));
+/// ```
+pub fn is_named_like_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["PASSW", "SECRET", "TOKEN", "CREDENTIAL", "_KEY"].iter().any(|part| name.contains(part))
+}
+
 /// Knows secret values and takes them out of text, also where they are written in base64 (at any alignment, so
 /// inside a `Basic` header too), URL-encoded or escaped for JSON. Clones share what they know.
 ///

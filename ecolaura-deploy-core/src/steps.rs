@@ -5,6 +5,8 @@ mod analyst;
 mod approve;
 mod call;
 mod command;
+#[cfg(feature = "oci")]
+mod copy;
 mod data;
 mod database;
 mod files;
@@ -19,13 +21,15 @@ mod rollout;
 mod site;
 mod tag;
 
+#[cfg(feature = "oci")]
+pub use self::copy::CopyImage;
 pub use self::{
     analyst::MetricAnalyst,
     approve::Approve,
     call::{Call, call, check},
     command::{Command, CommandOutput},
     data::{MeasureData, VerifyData},
-    database::{BackupDatabase, Migrate, Safeguard, SchemaUndo},
+    database::{BackupDatabase, BackupDatabaseOf, ImageSchemaUndo, Migrate, MigrateOf, Safeguard, SchemaUndo},
     flag::{FlagUndo, SetFlag},
     gate::{ScanGate, WindowGate},
     image::{BuildImage, PushImage},

@@ -31,10 +31,17 @@ impl ClusterCapabilities {
     }
 }
 
+/// How large a file of manifests may be: more than any object that an API server takes, many times over.
+pub(crate) const LARGEST_MANIFEST: u64 = 8 * 1024 * 1024;
+
 /// Manifests and what is put into them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Workload {
+    /// What it is called, if it is to own what it brings: then whatever an earlier apply under this name brought, and
+    /// this one does not, is taken away. Without a name nothing is.
+    #[serde(default)]
+    pub name: Option<Name>,
     /// The namespace that objects without one go to; one namespace is one environment on a shared cluster.
     pub namespace: Name,
     /// Files or folders of Kubernetes manifests (YAML or JSON, several documents a file).
@@ -53,12 +60,19 @@ impl Workload {
     /// The manifests at these paths, in `namespace`.
     pub fn new(namespace: Name, manifests: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         Self {
+            name: None,
             namespace,
             manifests: manifests.into_iter().map(Into::into).collect(),
             images: BTreeMap::new(),
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
+    }
+
+    /// Under `name`, so that what leaves the manifests leaves the cluster. See [`Workload::name`].
+    pub fn named(mut self, name: Name) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// With `image` wherever the manifests say `repository`.
@@ -154,12 +168,23 @@ pub struct AppliedWorkload {
     pub addresses: BTreeMap<ServiceName, String>,
     /// The digest over manifests, images and configuration.
     pub digest: Digest,
+    /// What else the backend needs to wait for it, in its own form.
+    #[serde(default)]
+    pub state: serde_json::Value,
 }
 
 impl AppliedWorkload {
     /// A workload without services yet.
     pub fn new(namespace: Name, track: Track, digest: Digest) -> Self {
-        Self { namespace, services: Vec::new(), revisions: BTreeMap::new(), track, addresses: BTreeMap::new(), digest }
+        Self {
+            namespace,
+            services: Vec::new(),
+            revisions: BTreeMap::new(),
+            track,
+            addresses: BTreeMap::new(),
+            digest,
+            state: serde_json::Value::Null,
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Changing database schemas, and proving that the data survived.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Context, Result,
-    vocabulary::{Digest, MigrationChecksum, MigrationVersion, Name},
+    vocabulary::{Digest, MigrationChecksum, MigrationVersion, Name, PinnedImage},
 };
 
 /// One migration as its files say it.
@@ -245,3 +245,14 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
 }
 
 const _: fn(&dyn Migrator) = |_| {};
+
+/// Makes migrators out of images: the migrations, and what runs them, are in the image of the release.
+pub trait ImageMigrator: fmt::Debug + Send + Sync + 'static {
+    /// The name of every migrator that it makes.
+    fn name(&self) -> &Name;
+
+    /// The migrator that is in `image`. Nothing is asked of it yet.
+    fn of(&self, image: &PinnedImage) -> Arc<dyn Migrator>;
+}
+
+const _: fn(&dyn ImageMigrator) = |_| {};

@@ -9,6 +9,7 @@ use super::desired::{
 use crate::{
     backend::{ClusterPlan, Placement},
     plan::{Action, Change, World},
+    redact::is_named_like_a_secret,
     vocabulary::{Name, ServiceName},
 };
 
@@ -178,8 +179,7 @@ const REDACTED: &str = "(redacted)";
 
 /// The value for people. A variable with the name of a secret is taken for one, whatever it comes from.
 fn shown(name: &str, value: &EnvValue) -> String {
-    let name = name.to_ascii_uppercase();
-    let secret = ["PASSW", "SECRET", "TOKEN", "CREDENTIAL", "_KEY"].iter().any(|part| name.contains(part));
+    let secret = is_named_like_a_secret(name);
     match value {
         EnvValue::Template(_) | EnvValue::Literal(_) if secret => REDACTED.to_owned(),
         EnvValue::Template(text) | EnvValue::Literal(text) => text.clone(),

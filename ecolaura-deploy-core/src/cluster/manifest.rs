@@ -6,28 +6,25 @@ mod config;
 mod container;
 mod deployment;
 mod env;
-mod load;
-mod notes;
 mod objects;
 mod probe;
 mod schema;
 mod service;
-mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 #[cfg(feature = "local")]
 use std::sync::Arc;
 
-use self::{
-    config::Configs,
-    deployment::Deployment,
-    notes::{Notes, suggestion},
-    objects::Objects,
-};
+use self::{config::Configs, deployment::Deployment, objects::Objects};
 use super::desired::Desired;
 #[cfg(feature = "local")]
 use crate::{Context, ErrorKind, backend::SecretStore};
-use crate::{Error, Result, Secret, SecretRef, backend::Workload, redact::Redactor};
+use crate::{
+    Error, Result, Secret, SecretRef,
+    backend::Workload,
+    manifest::{Notes, load, suggestion},
+    redact::Redactor,
+};
 
 /// What the manifests of a workload ask for.
 #[derive(Debug, Clone)]
@@ -99,7 +96,7 @@ pub(crate) async fn read(workload: &Workload, values: Values, salt: &[u8]) -> Re
 
 fn read_now(workload: &Workload, values: &Values, salt: &[u8]) -> Result<Reading> {
     let notes = Notes::default();
-    let loaded = load::load(workload, &notes)?;
+    let loaded = load(&workload.manifests, &notes)?;
     let objects = Objects::sort(&loaded, workload, &notes);
     let configs = Configs::read(&objects, workload, values, &notes);
     let services = objects.services.iter().map(|field| field.origin.name.as_str()).collect();

@@ -1,4 +1,5 @@
-//! Images without a daemon: assembled from files into an OCI image layout, and unpacked from a registry.
+//! Images without a daemon: assembled from files into an OCI image layout, taken into one from the archives of other
+//! tools, and unpacked from a registry.
 //!
 //! [`LayoutBuilder`] runs nothing: it takes files as they are. The same files and specification give the same digest,
 //! on any machine: entries are sorted, owned by 0:0 and dated 1970, a file's mode is 0755 or 0644 unless it is given,
@@ -26,6 +27,7 @@ mod check;
 mod config;
 mod fingerprint;
 mod gzip;
+mod import;
 mod inspect;
 mod leftovers;
 mod pack;
@@ -37,7 +39,10 @@ mod tree;
 mod unpack;
 mod walk;
 
-pub use self::unpack::{ImageConfig, unpack};
+pub use self::{
+    import::ImageArchive,
+    unpack::{ImageConfig, unpack},
+};
 
 /// Assembles images from files, folders and a base layout into an OCI image layout on disk.
 ///

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::Command as Process,
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
+    process::{ChildStdout, Command as Process},
 };
 
 use super::files;
@@ -187,7 +187,7 @@ impl Command {
         self.outputs.iter().map(|path| Change::new(World::File, path.display().to_string(), action, reason)).collect()
     }
 
-    async fn run(&self, cx: &Context) -> Result<()> {
+    fn process(&self, cx: &Context) -> Process {
         let secret_args = self.args.iter().filter_map(Arg::secret);
         self.secret_env.values().chain(secret_args).for_each(|secret| _ = cx.redactor().register(secret));
         let mut process = Process::new(&self.program);
@@ -198,7 +198,40 @@ impl Command {
         if let Some(dir) = &self.dir {
             process.current_dir(dir);
         }
-        let mut child = process.spawn().map_err(|error| {
+        process
+    }
+
+    async fn run(&self, cx: &Context) -> Result<()> {
+        let (out, err, status) =
+            self.end(cx, async |out| Ok(relay(cx, Stream::Stdout, out).await), Effect::Unknown).await?;
+        if status.success() { Ok(()) } else { Err(self.failure(status, if err.is_empty() { out } else { err })) }
+    }
+
+    /// Runs it and answers with what it prints, which goes into no event: at most `limit` bytes.
+    pub(super) async fn printed(&self, cx: &Context, limit: u64) -> Result<Vec<u8>> {
+        let read = async |out: Option<ChildStdout>| {
+            let mut text = Vec::new();
+            if let Some(out) = out {
+                out.take(limit + 1).read_to_end(&mut text).await?;
+            }
+            Ok(text)
+        };
+        let (text, err, status) = self.end(cx, read, Effect::None).await?;
+        if text.len() as u64 > limit {
+            let message = format!("`{}` prints more than {limit} bytes", self.line());
+            return Err(Error::new(ErrorKind::LimitExceeded, "command.run", message));
+        }
+        if status.success() { Ok(text) } else { Err(self.failure(status, err).with_effect(Effect::None)) }
+    }
+
+    /// Runs it to its end, with `take` for what it prints; the last of its errors, too. A cancel has `effect`.
+    async fn end<T>(
+        &self,
+        cx: &Context,
+        take: impl AsyncFnOnce(Option<ChildStdout>) -> std::io::Result<T>,
+        effect: Effect,
+    ) -> Result<(T, VecDeque<String>, ExitStatus)> {
+        let mut child = self.process(cx).spawn().map_err(|error| {
             let kind = match error.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
                 _ => ErrorKind::CommandFailed,
@@ -210,18 +243,14 @@ impl Command {
         })?;
         let group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let work = async {
-            let (out, err, status) =
-                tokio::join!(relay(cx, Stream::Stdout, out), relay(cx, Stream::Stderr, err), child.wait());
-            (out, err, status)
-        };
+        let work = async { tokio::join!(take(out), relay(cx, Stream::Stderr, err), child.wait()) };
         let (out, err, status) = cx
             .bounded("command.run", work)
             .await
-            .map_err(|error| error.with("command", self.line()).with_effect(Effect::Unknown))?;
+            .map_err(|error| error.with("command", self.line()).with_effect(effect))?;
         group.leave();
-        let status = status.map_err(|error| Error::io("command.wait", &self.program, error))?;
-        if status.success() { Ok(()) } else { Err(self.failure(status, if err.is_empty() { out } else { err })) }
+        let failed = |error| Error::io("command.wait", &self.program, error);
+        Ok((out.map_err(failed)?, err, status.map_err(failed)?))
     }
 
     fn failure(&self, status: ExitStatus, tail: VecDeque<String>) -> Error {

@@ -1,5 +1,7 @@
 //! Backup and migration.
 
+mod of_image;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +15,8 @@ use crate::{
     step::{Applied, EffectClass, Leaf, NoUndo, Planned, Probed, Step, StepPlan, UndoData, Undoer},
     vocabulary::MigrationVersion,
 };
+
+pub use self::of_image::{BackupDatabaseOf, ImageSchemaUndo, MigrateOf};
 
 /// The backup that stands behind a migration; none where nothing is pending.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -131,6 +135,29 @@ impl Migrate {
     pub fn new(migrator: Arc<dyn Migrator>) -> Self {
         Self { migrator }
     }
+
+    /// What this attempt and those since `prior` did.
+    async fn migrate(&self, cx: &Context, prior: Option<SchemaUndo>) -> Result<MigrationReport> {
+        let target = self.migrator.plan(cx).await?.target();
+        let mut report = self.migrator.migrate(cx, target).await?;
+        if let Some(prior) = prior {
+            report = whole(&prior, self.migrator.plan(cx).await?.applied, report.to);
+        }
+        cx.status(format!("schema {} → {}", report.from, report.to));
+        Ok(report)
+    }
+
+    /// The ledger tells: what is not pending was done, and doing the rest completes it.
+    async fn look(&self, cx: &Context, prior: Option<SchemaUndo>) -> Result<Probed<MigrationReport>> {
+        let state = self.migrator.plan(cx).await?;
+        let head = state.head();
+        let prior = prior.unwrap_or(SchemaUndo { to: head, backup: None });
+        Ok(match (state.pending.is_empty(), head == prior.to) {
+            (true, _) => Probed::Done(whole(&prior, state.applied, head)),
+            (false, true) => Probed::NotDone,
+            (false, false) => Probed::Partial,
+        })
+    }
 }
 
 #[async_trait]
@@ -175,25 +202,11 @@ impl Step for Migrate {
     }
 
     async fn apply(&self, cx: &Context, _safeguard: Safeguard) -> Result<Applied<MigrationReport, SchemaUndo>> {
-        let target = self.migrator.plan(cx).await?.target();
-        let mut report = self.migrator.migrate(cx, target).await?;
-        if let Some(prior) = cx.prior::<SchemaUndo>() {
-            report = whole(&prior, self.migrator.plan(cx).await?.applied, report.to);
-        }
-        cx.status(format!("schema {} → {}", report.from, report.to));
-        Ok(Applied::new(report))
+        self.migrate(cx, cx.prior::<SchemaUndo>()).await.map(Applied::new)
     }
 
-    /// The ledger tells: what is not pending was done, and doing the rest completes it.
     async fn probe(&self, cx: &Context, _safeguard: Safeguard) -> Result<Probed<MigrationReport>> {
-        let state = self.migrator.plan(cx).await?;
-        let head = state.head();
-        let prior = cx.prior::<SchemaUndo>().unwrap_or(SchemaUndo { to: head, backup: None });
-        Ok(match (state.pending.is_empty(), head == prior.to) {
-            (true, _) => Probed::Done(whole(&prior, state.applied, head)),
-            (false, true) => Probed::NotDone,
-            (false, false) => Probed::Partial,
-        })
+        self.look(cx, cx.prior::<SchemaUndo>()).await
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<SchemaUndo>>> {

@@ -1,4 +1,4 @@
-//! Digests of the files that steps read and make.
+//! The files that steps read and make, and their digests.
 
 use std::{
     collections::BTreeMap,
@@ -56,6 +56,19 @@ pub(super) async fn each(paths: Vec<PathBuf>) -> Result<BTreeMap<PathBuf, Digest
                 Ok((path, digest))
             })
             .collect()
+    })
+    .await
+}
+
+/// Writes `content` to `path`, whose folder is made; a reader sees what was there before or all of it.
+pub(super) async fn write(path: PathBuf, content: Vec<u8>) -> Result<()> {
+    blocking(move || {
+        let partial = path.with_added_extension("partial");
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        folder
+            .and_then(|()| std::fs::write(&partial, content))
+            .and_then(|()| std::fs::rename(&partial, &path))
+            .map_err(|error| Error::io("files.write", &path, error))
     })
     .await
 }

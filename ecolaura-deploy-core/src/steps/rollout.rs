@@ -1,14 +1,15 @@
 //! Rolling services out: in place, blue-green, or as a canary judged while it takes more and more requests.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+use super::{Command, files};
 use crate::{
     Admitted, Context, Effect, Error, ErrorKind, Result, Verdict,
     backend::{
-        AppliedWorkload, ApplyRequest, ClusterSnapshot, ClusterTarget, Placement, RolloutState, Track, Traffic,
-        TrafficRequest, Workload,
+        AppliedWorkload, ApplyRequest, ClusterSnapshot, ClusterTarget, LARGEST_MANIFEST, Placement, RolloutState,
+        Track, Traffic, TrafficRequest, Workload,
     },
     plan::Action,
     step::{Applied, EffectClass, Inputs, Planned, Step, StepPlan, UndoData, Undoer},
@@ -85,19 +86,55 @@ impl Undoer<ClusterSnapshot> for RestoreServices {
 pub struct Rollout {
     cluster: Arc<dyn ClusterTarget>,
     workload: Workload,
+    rendered: Vec<Rendered>,
     strategy: Strategy,
+}
+
+/// Manifests that a program makes.
+#[derive(Debug, Clone)]
+struct Rendered {
+    command: Command,
+    file: PathBuf,
 }
 
 impl Rollout {
     /// Rolls `workload` out on `cluster`; its images come from the inputs.
     pub fn new(cluster: Arc<dyn ClusterTarget>, workload: Workload) -> Self {
-        Self { cluster, workload, strategy: Strategy::default() }
+        Self { cluster, workload, rendered: Vec::new(), strategy: Strategy::default() }
+    }
+
+    /// With the manifests that `command` prints: `kustomize build`, `helm template --no-hooks`. It runs for each plan, so
+    /// that a plan shows what it makes, and must change nothing. What it prints is written to `file`, which no other
+    /// roll-out writes, and applied from there; of Helm's charts that is all but the hooks, which only Helm runs.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ecolaura_deploy_core::{backend::{ClusterTarget, Workload}, steps::{Command, Rollout}, vocabulary::Name};
+    /// # fn example(cluster: Arc<dyn ClusterTarget>, namespace: Name) -> Rollout {
+    /// let overlay = Command::new("kustomize").args(["build", "k8s/overlays/production"]);
+    /// let workload = Workload::new(namespace, ["k8s/extra.yaml"]);
+    /// Rollout::new(cluster, workload).rendered(overlay, "target/production.yaml")
+    /// # }
+    /// ```
+    pub fn rendered(mut self, command: Command, file: impl Into<PathBuf>) -> Self {
+        let file = file.into();
+        self.workload.manifests.push(file.clone());
+        self.rendered.push(Rendered { command, file });
+        self
     }
 
     /// With another strategy.
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
+    }
+
+    async fn render(&self, cx: &Context) -> Result<()> {
+        for Rendered { command, file } in &self.rendered {
+            let text = command.printed(cx, LARGEST_MANIFEST).await?;
+            files::write(file.clone(), text).await?;
+        }
+        Ok(())
     }
 
     fn name(&self) -> String {
@@ -242,6 +279,7 @@ impl Step for Rollout {
     }
 
     async fn plan(&self, cx: &Context, images: <Images as Inputs>::Planned) -> Result<StepPlan<AppliedWorkload>> {
+        self.render(cx).await?;
         let mut waits = None;
         let mut assumed = Images::new();
         for (repository, image) in images {
@@ -296,5 +334,61 @@ impl Step for Rollout {
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<ClusterSnapshot>>> {
         Some(Arc::new(RestoreServices(Arc::clone(&self.cluster))))
+    }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::local::{cluster::ProcessCluster, registry::LayoutRegistry};
+
+    /// What a roll-out plans of what `script` prints.
+    async fn planned(dir: &Path, script: &str) -> Result<Vec<String>> {
+        let registry = Arc::new(LayoutRegistry::new(dir.join("registry"), "registry".parse()?));
+        let cluster = ProcessCluster::in_process(dir.join("cluster"), registry, "local".parse()?)?;
+        let image = placeholder("another step").into_subject();
+        let workload = Workload::new("dev".parse()?, [] as [&str; 0]).image("web", image);
+        let command = Command::new("sh").args(["-c", script]);
+        let rollout = Rollout::new(Arc::new(cluster), workload).rendered(command, dir.join("made/all.yaml"));
+        let plan = rollout.plan(&Context::new("dev".parse()?), Vec::new()).await?;
+        Ok(plan.changes.iter().map(ToString::to_string).collect())
+    }
+
+    const WEB: &str = "kind: Deployment\\napiVersion: apps/v1\\nmetadata: {name: web}\\nspec: {selector: {matchLabels: \
+                       {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, \
+                       image: web}]}}}\\n";
+
+    #[tokio::test]
+    async fn a_plan_shows_what_a_program_prints() {
+        let dir = tempfile::tempdir().unwrap();
+        let web = planned(dir.path(), &format!("printf '{WEB}'")).await.unwrap();
+        assert!(web.len() == 1 && web[0].contains("deployment dev/web"), "{web:?}");
+        let both = format!(
+            "printf -- '---\\n# of a chart\\n{WEB}---\\n{}'",
+            WEB.replace("web", "api").replace("image: api", "image: web")
+        );
+        assert_eq!(planned(dir.path(), &both).await.unwrap().len(), 2, "each plan is made anew");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_is_named_and_leaves_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        planned(dir.path(), &format!("printf '{WEB}'")).await.unwrap();
+        let error = planned(dir.path(), "printf 'kind: '; echo no such overlay >&2; exit 1").await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::CommandFailed, Effect::None));
+        assert!(error.report().contains("no such overlay"), "{}", error.report());
+        assert!(std::fs::read_to_string(dir.path().join("made/all.yaml")).unwrap().contains("web"));
+        let endless = planned(dir.path(), "yes").await.unwrap_err();
+        assert_eq!(endless.kind(), ErrorKind::LimitExceeded);
+    }
+
+    #[tokio::test]
+    async fn hooks_of_helm_are_not_applied_like_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let hook = WEB.replace("{name: web}", "{name: web, annotations: {helm.sh/hook: pre-upgrade}}");
+        let error = planned(dir.path(), &format!("printf '{hook}'")).await.unwrap_err().report();
+        assert!(error.contains("all.yaml") && error.contains("pre-upgrade") && error.contains("--no-hooks"), "{error}");
     }
 }

@@ -1,6 +1,9 @@
 //! The program of the test images: a small HTTP/1.1 server without dependencies, compiled by the tests themselves.
 //!
-//! `serve VERSION` answers on `$POD_IP:$PORT`; `crash` ends with status 1; `silent` runs and never answers. It does not
+//! `serve VERSION` answers on `$POD_IP:$PORT`; `crash` ends with status 1; `silent` runs and never answers; `eat` takes more
+//! and more memory, up to 1 GiB; `count N STATUS` prints N lines, fifty a second, and ends with that status; `migrate` is
+//! the tool of an ORM, with the words of `sqlx migrate` and a ledger in `/data/ledger`; `deploy ENVIRONMENT RESULT` tells of
+//! a run as a program that embeds the library does, and is lost in the first of it if the result is `lost`. It does not
 //! handle SIGTERM: a request that it has when the signal comes is lost, which is what the tests look for.
 
 use std::{
@@ -29,8 +32,111 @@ fn main() {
                 thread::sleep(Duration::from_secs(3600));
             }
         }
+        Some("eat") => eat(),
+        Some("count") => {
+            let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
+            let (lines, status) = (number(), number());
+            for line in 1..=lines {
+                println!("line {line} of {lines}");
+                thread::sleep(Duration::from_millis(20));
+            }
+            process::exit(status)
+        }
+        Some("migrate") => migrate(&arguments.collect::<Vec<_>>()),
+        Some("deploy") => {
+            let mut word = || arguments.next().expect("a word");
+            deploy(&word(), &word());
+        }
         other => panic!("unknown mode {other:?}"),
     }
+}
+
+/// Marks in `/data` when it begins and ends, and what else runs then.
+fn deploy(environment: &str, result: &str) {
+    let event = |number: u32, kind: &str| {
+        println!(
+            r#"{{"schema":1,"run":"{environment}-1","environment":"{environment}","pipeline":"p","seq":{number},"at":"2026-11-26T09:00:00Z","elapsed":{{"secs":0,"nanos":0}},{kind}}}"#
+        );
+    };
+    let running = format!("/data/running-{environment}");
+    std::fs::write(&running, "").unwrap();
+    let others = std::fs::read_dir("/data").unwrap().flatten();
+    let at_once = others.filter(|file| file.file_name().to_string_lossy().starts_with("running-")).count();
+    println!("{at_once} at once");
+    thread::sleep(Duration::from_secs(2));
+    std::fs::remove_file(running).unwrap();
+    let lost = format!("/data/lost-{environment}");
+    if result == "lost" && !std::path::Path::new(&lost).exists() {
+        event(0, r#""type":"run_started""#);
+        std::fs::write(lost, "").unwrap();
+        process::abort();
+    }
+    let took = r#""took":{"secs":0,"nanos":0}"#;
+    event(0, if result == "lost" { r#""type":"run_resumed","since":"2026-11-26T09:00:00Z","kept":1"# } else { r#""type":"run_started""# });
+    if result == "undone" {
+        event(1, &format!(r#""type":"run_finished","result":{{"result":"rolled_back","failed":"roll out","cause":"no image"}},{took}"#));
+        process::exit(1);
+    }
+    event(1, &format!(r#""type":"run_finished","result":{{"result":"succeeded"}},{took}"#));
+}
+
+const MIGRATIONS: [(u32, &str); 3] = [(1, "plants"), (2, "height of plants"), (3, "pots")];
+const LEDGER: &str = "/data/ledger";
+
+/// The ledger has a line for each applied migration; `MIGRATION_MS` is what each takes.
+fn migrate(arguments: &[String]) {
+    let target = match arguments.iter().position(|argument| argument == "--target-version") {
+        Some(index) => arguments[index + 1].parse().expect("a version"),
+        None => u32::MAX,
+    };
+    let time = env::var("MIGRATION_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let read = || std::fs::read_to_string(LEDGER).unwrap_or_default();
+    let write = |lines: &str| {
+        thread::sleep(Duration::from_millis(time));
+        std::fs::write(LEDGER, lines).unwrap();
+    };
+    let line = |version: u32| read().lines().find(|line| line.split(' ').next() == Some(&version.to_string())).map(str::to_owned);
+    match arguments.first().map(String::as_str) {
+        Some("info") => {
+            for (version, name) in MIGRATIONS {
+                let standing = match line(version) {
+                    None => "pending",
+                    Some(line) if line.ends_with("edited") => "installed (different checksum)",
+                    Some(_) => "installed",
+                };
+                println!("{version}/{standing} {name}");
+            }
+        }
+        Some("run") => {
+            for (version, name) in MIGRATIONS.into_iter().filter(|(version, _)| *version <= target) {
+                if line(version).is_none() {
+                    write(&format!("{}{version} {name}\n", read()));
+                    println!("Applied {version}/migrate {name}");
+                }
+            }
+        }
+        Some("revert") => {
+            while let Some(last) = read().lines().last().map(str::to_owned) {
+                if last.split(' ').next().and_then(|text| text.parse().ok()).is_none_or(|version: u32| version <= target) {
+                    break;
+                }
+                let rest: String = read().lines().filter(|line| *line != last).map(|line| format!("{line}\n")).collect();
+                write(&rest);
+                println!("Reverted {last}");
+            }
+        }
+        other => panic!("unknown word {other:?}"),
+    }
+}
+
+fn eat() -> ! {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    while eaten.len() < 1024 {
+        eaten.push(vec![1; 1 << 20]);
+        thread::sleep(Duration::from_millis(1));
+    }
+    println!("full after {} MiB", eaten.len());
+    process::exit(4)
 }
 
 fn serve(version: &str) -> ! {

@@ -1,9 +1,6 @@
 //! Compares an object with its schema: the strictness of an API server, and a warning for what will not be honoured.
 
-use super::{
-    notes::{Field, suggestion},
-    tree::Value,
-};
+use crate::manifest::{Field, Value, suggestion};
 
 /// What a field may hold.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::Values;
-use super::{
-    notes::{Field, Notes, suggestion},
-    objects::Objects,
+use super::objects::Objects;
+use crate::{
+    backend::Workload,
+    manifest::{Field, Notes, suggestion},
 };
-use crate::backend::Workload;
 
 /// An entry; `None` if it is there and cannot be a variable, which was noted or does not matter unless it is used.
 type Entries = BTreeMap<String, Option<String>>;

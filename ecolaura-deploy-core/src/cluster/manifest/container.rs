@@ -3,11 +3,11 @@
 use super::{
     Surroundings,
     env::{self, PodMetadata},
-    notes::{Field, suggestion},
     probe,
 };
 use crate::{
     cluster::desired::{ContainerPort, PodTemplate},
+    manifest::{Field, suggestion},
     vocabulary::{ImageReference, PinnedImage},
 };
 

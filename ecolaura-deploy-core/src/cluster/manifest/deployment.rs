@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Surroundings, container, env::PodMetadata, notes::Field, tree::Value};
+use super::{Surroundings, container, env::PodMetadata};
 use crate::{
     cluster::desired::{ContainerPort, DesiredService, Endpoint, PodTemplate, RolloutStrategy},
+    manifest::{Field, Value},
     vocabulary::ServiceName,
 };
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Surroundings,
-    notes::{Field, suggestion},
+use super::Surroundings;
+use crate::{
+    cluster::desired::{EnvValue, EnvVar, SecretValue},
+    manifest::{Field, suggestion},
 };
-use crate::cluster::desired::{EnvValue, EnvVar, SecretValue};
 
 /// What a pod knows of itself before it exists.
 #[derive(Debug)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{
     check::{Shape, check},
-    load::Object,
-    notes::{Field, Notes},
     schema,
 };
-use crate::backend::Workload;
+use crate::{
+    backend::Workload,
+    manifest::{Field, Notes, Object},
+};
 
 /// The objects that matter, by kind.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl<'a> Objects<'a> {
         let mut objects = Self::default();
         let mut seen: BTreeMap<(&str, &str), &Object> = BTreeMap::new();
         for object in loaded {
-            let field = Field::root(&object.node, &object.origin, notes);
+            let field = object.field(notes);
             let Some(kind) = known_kind(&field) else { continue };
             namespace(&field, workload);
             let before = seen.insert((kind, &object.origin.name), object).map(|before| &before.origin);

@@ -1,10 +1,9 @@
 //! Probes and what runs before the end.
 
-use super::{
-    notes::{Field, suggestion},
-    tree::Value,
+use crate::{
+    cluster::desired::{Check, ContainerPort, PreStop, Probe},
+    manifest::{Field, Value, suggestion},
 };
-use crate::cluster::desired::{Check, ContainerPort, PreStop, Probe};
 
 /// The probe `key` of a container, with the defaults of Kubernetes.
 pub(super) fn read(container: &Field<'_>, key: &str, ports: &[ContainerPort]) -> Option<Probe> {

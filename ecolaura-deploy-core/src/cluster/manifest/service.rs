@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{
     deployment::{Deployment, service_name},
-    notes::Field,
     probe,
 };
-use crate::cluster::desired::{ContainerPort, Endpoint, EndpointPort};
+use crate::{
+    cluster::desired::{ContainerPort, Endpoint, EndpointPort},
+    manifest::Field,
+};
 
 /// Gives the Service to the Deployment that it selects.
 pub(super) fn attach(field: &Field<'_>, deployments: &mut [Deployment<'_>]) {

@@ -43,7 +43,8 @@ const RETURN: Duration = Duration::from_millis(500);
 ///
 /// For development and tests. What it keeps of Kubernetes: rolling updates, probes, revisions, restarts, named causes
 /// of failure. What it does not: a process sees this machine's files and network, and a Service has a loopback address
-/// and speaks HTTP/1.1. See the [module](super) for how processes are started and what is promised when something
+/// and speaks HTTP/1.1. A namespace starts as a whole: of two runs that begin at once in one that does not run, the
+/// later is told `StalePlan` and plans again. See the [module](super) for how processes are started and what is promised when something
 /// dies.
 ///
 /// ```

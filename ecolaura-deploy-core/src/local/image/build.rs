@@ -109,13 +109,8 @@ fn write(cx: &Context, layout: &Layout, spec: &ImageSpec, inspected: &Inspected,
 
 /// Stores the bill as an artifact whose subject is `image`.
 fn attach(layout: &Layout, image: &Descriptor, bill: &[u8]) -> Result<Descriptor> {
-    let config = layout.store(OPERATION, EMPTY, b"{}")?;
-    let layer = layout.store(OPERATION, BILL, bill)?;
-    let artifact = Manifest {
-        artifact_type: Some(BILL.to_owned()),
-        subject: Some(image.clone()),
-        ..Manifest::new(config, vec![layer])
-    };
+    layout.store(OPERATION, EMPTY, b"{}")?;
+    let artifact = Manifest::artifact(BILL, image.clone(), layout.store(OPERATION, BILL, bill)?);
     let entry = layout.store(OPERATION, MANIFEST, &oci::write(OPERATION, &artifact)?)?;
     Ok(entry.artifact(BILL).annotated(SUBJECT, image.digest.to_string()))
 }

@@ -125,7 +125,8 @@ impl Packer {
     }
 }
 
-struct Writer {
+/// A compressed layer that is being written.
+pub(super) struct Writer {
     operation: &'static str,
     file: Temporary,
     digester: Digester,
@@ -135,7 +136,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(operation: &'static str, layout: &Layout) -> Result<Self> {
+    pub(super) fn new(operation: &'static str, layout: &Layout) -> Result<Self> {
         let file = layout.temporary(operation)?;
         let mut writer = Self { operation, file, digester: Digester::new(), size: 0, crc: Crc::new(), unpacked: 0 };
         writer.put(&gzip::HEADER)?;
@@ -148,7 +149,7 @@ impl Writer {
         self.file.write(self.operation, bytes)
     }
 
-    fn add(mut self, block: Room) -> Result<(Self, Room)> {
+    pub(super) fn add(mut self, block: Room) -> Result<(Self, Room)> {
         self.put(&block.output)?;
         self.crc.combine(&block.crc);
         self.unpacked += block.input.len() as u64;
@@ -157,7 +158,7 @@ impl Writer {
 
     /// Gives the blob its name. One that is there under it was made from the same input and is replaced: so it is
     /// good afterwards.
-    fn finish(mut self, layout: &Layout) -> Result<Descriptor> {
+    pub(super) fn finish(mut self, layout: &Layout) -> Result<Descriptor> {
         self.put(&gzip::trailer(&self.crc, self.unpacked))?;
         let blob = Descriptor::new(LAYER, self.digester.finish(), self.size);
         self.file.rename(self.operation, &layout.blob(blob.digest))?;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{ErrorKind, backend::ImageEntry, local::oci::MANIFEST, vocabulary::Platform};
 
+mod importing;
 mod leftovers;
 mod pipeline;
 mod processes;

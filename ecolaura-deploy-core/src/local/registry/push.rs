@@ -1,11 +1,8 @@
 //! From a layout into the registry: blobs first, manifests last, the index at the end.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,65 +11,19 @@ use crate::{
     Context, Error, ErrorKind, Result,
     local::{
         files::blocking,
-        oci::{Descriptor, Index, Layout, MANIFEST, SUBJECT, Sweep},
+        oci::{Cargo, Index, Layout, Sweep},
     },
     vocabulary::{BuiltImage, Digest},
 };
 
 const OPERATION: &str = "registry.push";
 
-/// What there is to bring.
-#[derive(Debug, Default)]
-struct Cargo {
-    /// Configurations, layers and the like.
-    blobs: Vec<Descriptor>,
-    /// Manifests, those first that others name.
-    manifests: Vec<Digest>,
-    /// Entries of the index: the image, and what is attached to it.
-    entries: Vec<Descriptor>,
-    seen: BTreeSet<Digest>,
-}
-
-impl Cargo {
-    /// Everything that belongs to `image` in `source`.
-    fn of(source: &Layout, image: Digest) -> Result<Self> {
-        source.check(OPERATION)?;
-        let mut cargo = Self::default();
-        let bytes = source.document(OPERATION, image)?;
-        let index = source.index(OPERATION)?;
-        let listed = index.entry(image).map_or(MANIFEST, |entry| entry.media_type.as_str());
-        cargo.entries.push(Descriptor::of(listed, &bytes));
-        cargo.add(source, image)?;
-        for (kind, entry) in source.referrers(OPERATION, image)? {
-            cargo.add(source, entry.digest)?;
-            let entry = entry.plain().artifact(kind);
-            cargo.entries.push(entry.annotated(SUBJECT, image.to_string()));
-        }
-        Ok(cargo)
-    }
-
-    fn add(&mut self, source: &Layout, digest: Digest) -> Result<()> {
-        if !self.seen.insert(digest) {
-            return Ok(());
-        }
-        for child in source.manifest(OPERATION, digest)?.children() {
-            if child.is_document() {
-                self.add(source, child.digest)?;
-            } else if self.seen.insert(child.digest) {
-                self.blobs.push(child.clone());
-            }
-        }
-        self.manifests.push(digest);
-        Ok(())
-    }
-}
-
 /// Brings `image`, and what is attached to it, into `target`.
 pub(super) async fn push(cx: &Context, image: &BuiltImage, target: &Layout) -> Result<()> {
     cx.check(OPERATION)?;
     let (source, digest) = (Layout::new(&image.layout), image.digest);
     let from = source.clone();
-    let cargo = blocking(OPERATION, move || Cargo::of(&from, digest)).await.map_err(explain)?;
+    let cargo = blocking(OPERATION, move || Cargo::of(OPERATION, &from, digest)).await.map_err(explain)?;
     let _writing = target.writing(cx, OPERATION, Sweep::Partial).await?;
     let (done, total) = (Arc::new(AtomicU64::new(0)), cargo.blobs.iter().map(|blob| blob.size).sum());
     stream::iter(cargo.blobs.into_iter().map(|blob| {
@@ -88,7 +39,7 @@ pub(super) async fn push(cx: &Context, image: &BuiltImage, target: &Layout) -> R
     .try_collect::<()>()
     .await?;
     for manifest in &cargo.manifests {
-        bring(cx, &source, target, *manifest).await?;
+        bring(cx, &source, target, manifest.digest).await?;
     }
     let entries = cargo.entries;
     let list = move |index: &mut Index| {

@@ -12,7 +12,11 @@ use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::bench::Bench;
 use super::{fencing::left_out, runner};
-use crate::{Result, backend::ClusterTarget, vocabulary::PinnedImage};
+use crate::{
+    Result,
+    backend::ClusterTarget,
+    vocabulary::{Name, PinnedImage},
+};
 
 /// Images in the registry that the cluster under test takes its images from.
 ///
@@ -32,10 +36,11 @@ pub struct Images {
 type Answer = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
 type Ask = Arc<dyn Fn(String) -> Answer + Send + Sync>;
 
-/// A cluster that runs nothing in the namespace `conformance`, and whatever must live as long as it.
+/// A cluster that runs nothing in the namespace of the case, `conformance` unless set, and whatever must live as long as it.
 pub struct Fixture {
     cluster: Arc<dyn ClusterTarget>,
     images: Images,
+    namespace: Option<Name>,
     ports: [u16; 2],
     ask: Option<Ask>,
     guard: Box<dyn Any + Send + Sync>,
@@ -44,7 +49,13 @@ pub struct Fixture {
 impl Fixture {
     /// `cluster`, which can run `images`. Its Services get the ports 8080 and 8081.
     pub fn new(cluster: Arc<dyn ClusterTarget>, images: Images) -> Self {
-        Self { cluster, images, ports: [8080, 8081], ask: None, guard: Box::new(()) }
+        Self { cluster, images, namespace: None, ports: [8080, 8081], ask: None, guard: Box::new(()) }
+    }
+
+    /// The same, in this namespace.
+    pub fn namespace(mut self, namespace: Name) -> Self {
+        self.namespace = Some(namespace);
+        self
     }
 
     /// The same, with Services on these ports, which must be free.

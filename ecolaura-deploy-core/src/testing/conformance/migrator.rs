@@ -1,7 +1,7 @@
 //! The suite of [`Migrator`].
 #![expect(clippy::panic, reason = "a suite fails by panicking, as tests do")]
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,19 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Fixture>,
 {
-    runner::run("migrator", CASES, async || Bench::new(make().await)).await;
+    suite_at_once(NonZeroUsize::MIN, make).await;
+}
+
+/// [`suite`] with so many cases at a time, for migrators whose calls take long.
+///
+/// # Panics
+/// If a case fails.
+pub async fn suite_at_once<F, Fut>(at_once: NonZeroUsize, make: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Fixture>,
+{
+    runner::run_at_once(at_once, "migrator", CASES, async || Bench::new(make().await)).await;
 }
 
 const CASES: &[(&str, runner::Case<Bench>)] = runner::cases![

@@ -1,8 +1,14 @@
 //! Runs the cases of a suite, each on a bench of its own, and reports all failures together.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, pin::Pin};
+use std::{
+    any::Any,
+    future::{self, Future},
+    num::NonZeroUsize,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::Result;
 
@@ -17,21 +23,23 @@ macro_rules! cases {
 }
 pub(super) use cases;
 
-/// Runs every case on a fresh bench and panics with the names of those that failed, and why.
-#[expect(clippy::panic, reason = "a suite fails by panicking, as tests do")]
+/// Runs every case, or those whose names contain what `ECOLAURA_CASES` says, on a fresh bench, and panics with the names of those that failed, and why.
 pub(super) async fn run<B>(suite: &str, cases: &[(&'static str, Case<B>)], make: impl AsyncFn() -> Result<B>) {
-    let mut failures = Vec::new();
-    for (name, case) in cases {
-        let bench = match make().await {
-            Ok(bench) => bench,
-            Err(error) => panic!("{suite}: no bench for `{name}`: {}", error.report()),
-        };
-        match AssertUnwindSafe(case(&bench)).catch_unwind().await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failures.push(format!("{name}: {}", error.report())),
-            Err(panic) => failures.push(format!("{name}: {}", text(panic.as_ref()))),
-        }
-    }
+    run_at_once(NonZeroUsize::MIN, suite, cases, make).await;
+}
+
+/// The same with so many at a time.
+pub(super) async fn run_at_once<B>(
+    at_once: NonZeroUsize,
+    suite: &str,
+    cases: &[(&'static str, Case<B>)],
+    make: impl AsyncFn() -> Result<B>,
+) {
+    let only = std::env::var("ECOLAURA_CASES").unwrap_or_default();
+    let chosen = cases.iter().filter(|(name, _)| name.contains(&only));
+    let make = &make;
+    let results = stream::iter(chosen).map(|(name, case)| one(suite, name, *case, make)).buffered(at_once.get());
+    let failures: Vec<String> = results.filter_map(future::ready).collect().await;
     assert!(
         failures.is_empty(),
         "{suite}: {} of {} cases failed:\n{}",
@@ -39,6 +47,20 @@ pub(super) async fn run<B>(suite: &str, cases: &[(&'static str, Case<B>)], make:
         cases.len(),
         failures.join("\n")
     );
+}
+
+/// Why the case failed, if it did.
+#[expect(clippy::panic, reason = "a suite fails by panicking, as tests do")]
+async fn one<B>(suite: &str, name: &str, case: Case<B>, make: &impl AsyncFn() -> Result<B>) -> Option<String> {
+    let bench = match make().await {
+        Ok(bench) => bench,
+        Err(error) => panic!("{suite}: no bench for `{name}`: {}", error.report()),
+    };
+    match AssertUnwindSafe(case(&bench)).catch_unwind().await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("{name}: {}", error.report())),
+        Err(panic) => Some(format!("{name}: {}", text(panic.as_ref()))),
+    }
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {

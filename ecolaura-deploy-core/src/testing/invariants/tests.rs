@@ -172,6 +172,7 @@ fn pods_and_states_are_compared_by_name() {
 fn secrets_candidates_and_other_journals_are_seen() {
     let sink = |text: &str| vec![("an event", text.to_owned())];
     assert_eq!(no_secrets(&["hunter2"], sink("nothing")), NONE);
+    assert_eq!(no_secrets(&["hunter\"2"], sink(r#"{"error":"{\"token\":\"hunter\\\"2\"}"}"#)).len(), 1);
     for hidden in ["aHVudGVyMi9odW50ZXIy", "IGh1bnRlcjIvaHVudGVyMg", "ICBodW50ZXIyL2h1bnRlcjI", "hunter2%2fhunter2"] {
         assert_eq!(no_secrets(&["hunter2/hunter2"], sink(hidden)).len(), 1, "{hidden}");
     }

@@ -96,10 +96,12 @@ fn forms(secret: &str) -> Vec<String> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         secret.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { encode(byte) }).collect()
     };
-    let json = serde_json::to_string(secret).unwrap_or_default();
+    let json = |text: &str| serde_json::to_string(text).unwrap_or_default().trim_matches('"').to_owned();
     let mut forms = vec![
         secret.to_owned(),
-        json.trim_matches('"').to_owned(),
+        json(secret),
+        // A body in an error in a record.
+        json(&json(secret)),
         percent(|byte| format!("%{byte:02X}")),
         percent(|byte| format!("%{byte:02x}")),
     ];

@@ -98,10 +98,11 @@ spec:
 }
 
 impl Bench {
-    pub(super) fn new(Fixture { cluster, images, ports, ask, guard }: Fixture) -> Result<Self> {
+    pub(super) fn new(Fixture { cluster, images, namespace, ports, ask, guard }: Fixture) -> Result<Self> {
         let files = Scratch::new().map_err(|error| Error::io("conformance.start", std::env::temp_dir(), error))?;
         let cx = Context::new(EnvironmentName::new("test")?).with_deadline_in(PATIENCE * 5);
-        Ok(Self { cluster, images, ports, ask, cx, namespace: Name::new("conformance")?, files, _guard: guard })
+        let namespace = namespace.map_or_else(|| Name::new("conformance"), Ok)?;
+        Ok(Self { cluster, images, ports, ask, cx, namespace, files, _guard: guard })
     }
 
     /// Writes `text` into a file that nothing else is written into. It appears whole: another applier may read it.
@@ -131,9 +132,11 @@ impl Bench {
         self.cluster.plan(&self.cx, &self.request(app, image, Placement::Replace)?).await
     }
 
-    /// Whether applying would change nothing.
-    pub(super) async fn is_idle(&self, app: &App, image: &PinnedImage) -> Result<bool> {
-        Ok(self.plan(app, image).await?.changes.iter().all(|change| change.action == Action::NoOp))
+    /// Checks that applying would change nothing.
+    pub(super) async fn is_idle(&self, app: &App, image: &PinnedImage) -> Result<()> {
+        let plan = self.plan(app, image).await?;
+        assert!(plan.changes.iter().all(|change| change.action == Action::NoOp), "{}", text(&plan));
+        Ok(())
     }
 
     pub(super) async fn apply(&self, app: &App, image: &PinnedImage) -> Result<AppliedWorkload> {

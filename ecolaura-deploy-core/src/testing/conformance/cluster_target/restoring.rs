@@ -30,7 +30,7 @@ async fn the_former_is_restored(bench: &Bench) -> Result<()> {
     let pods = bench.status().await?.pods;
     bench.restore(&snapshot).await?;
     assert_eq!(bench.status().await?.pods, pods, "restoring again restarts nothing");
-    assert!(bench.is_idle(&WEB, &bench.images.first).await?);
+    bench.is_idle(&WEB, &bench.images.first).await?;
     Ok(())
 }
 
@@ -40,7 +40,7 @@ async fn replicas_are_restored(bench: &Bench) -> Result<()> {
     bench.roll_out(&App { replicas: 2, ..WEB }, &bench.images.first).await?;
     bench.restore(&snapshot).await?;
     assert_eq!(bench.status().await?.pods.len(), 1);
-    assert!(bench.is_idle(&WEB, &bench.images.first).await?);
+    bench.is_idle(&WEB, &bench.images.first).await?;
     Ok(())
 }
 
@@ -54,7 +54,7 @@ async fn restoring_after_a_failure_serves(bench: &Bench) -> Result<()> {
     bench.answers("web", "v1").await?;
     let pods = bench.status().await?.pods;
     assert!(pods.len() == 1 && pods[0].ready, "{pods:?}");
-    assert!(bench.is_idle(&WEB, &bench.images.first).await?);
+    bench.is_idle(&WEB, &bench.images.first).await?;
     Ok(())
 }
 

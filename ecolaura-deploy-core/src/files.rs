@@ -20,7 +20,7 @@ const BUFFER: usize = 128 * 1024;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Runs one whole unit of file work off the runtime's threads. It runs to its end also if nobody waits any more.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -29,7 +29,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Writes `content` to `path` so that a reader, or a power failure, sees the former file or the new one.
-pub(super) fn replace(operation: &'static str, path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn replace(operation: &'static str, path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_folder(operation, folder)?;
     let mut temporary = Temporary::new(operation, folder)?;
@@ -38,7 +38,7 @@ pub(super) fn replace(operation: &'static str, path: &Path, content: &[u8]) -> R
 }
 
 /// Removes a file; one that is gone is success.
-pub(super) fn remove(operation: &'static str, path: &Path) -> Result<()> {
+pub(crate) fn remove(operation: &'static str, path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(operation, path, error)),
         _ => Ok(()),
@@ -46,7 +46,7 @@ pub(super) fn remove(operation: &'static str, path: &Path) -> Result<()> {
 }
 
 /// The file's bytes; `None` if it is not there.
-pub(super) fn read_if_there(operation: &'static str, path: &Path) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_if_there(operation: &'static str, path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -54,25 +54,25 @@ pub(super) fn read_if_there(operation: &'static str, path: &Path) -> Result<Opti
     }
 }
 
-pub(super) fn create_folder(operation: &'static str, path: &Path) -> Result<()> {
+pub(crate) fn create_folder(operation: &'static str, path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| Error::io(operation, path, error))
 }
 
 /// How a lock is held.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Hold {
+pub(crate) enum Hold {
     Alone,
     Shared,
 }
 
 /// Opens the file that stands for a lock. It is never removed: whoever waits for it has it open.
-pub(super) fn open_lock(operation: &'static str, path: &Path) -> Result<File> {
+pub(crate) fn open_lock(operation: &'static str, path: &Path) -> Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     file.map_err(|error| Error::io(operation, path, error))
 }
 
 /// Waits for the lock at `path`, whose folder is made. It ends with the file, also if the process is killed.
-pub(super) async fn lock(cx: &Context, operation: &'static str, path: PathBuf, hold: Hold) -> Result<File> {
+pub(crate) async fn lock(cx: &Context, operation: &'static str, path: PathBuf, hold: Hold) -> Result<File> {
     let at = path.clone();
     let open = move || {
         create_folder(operation, at.parent().unwrap_or(Path::new(".")))?;
@@ -94,14 +94,19 @@ pub(super) async fn lock(cx: &Context, operation: &'static str, path: PathBuf, h
 }
 
 /// The digest and the length of what `input` holds.
-pub(super) fn measure(cx: &Context, operation: &'static str, input: &mut File, source: &Path) -> Result<(Digest, u64)> {
+pub(crate) fn measure(
+    cx: &Context,
+    operation: &'static str,
+    input: &mut impl Read,
+    source: &Path,
+) -> Result<(Digest, u64)> {
     each_piece(cx, operation, input, source, |_| Ok(()))
 }
 
 fn each_piece(
     cx: &Context,
     operation: &'static str,
-    input: &mut File,
+    input: &mut impl Read,
     source: &Path,
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(Digest, u64)> {
@@ -120,40 +125,40 @@ fn each_piece(
 
 /// A file that goes away unless it is renamed.
 #[derive(Debug)]
-pub(super) struct Temporary {
+pub(crate) struct Temporary {
     path: PathBuf,
     file: File,
 }
 
 impl Temporary {
-    pub(super) fn new(operation: &'static str, folder: &Path) -> Result<Self> {
+    pub(crate) fn new(operation: &'static str, folder: &Path) -> Result<Self> {
         let path = folder.join(partial_name(""));
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let file = open.map_err(|error| Error::io(operation, &path, error))?;
         Ok(Self { path, file })
     }
 
-    pub(super) fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    pub(super) fn write(&mut self, operation: &'static str, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, operation: &'static str, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|error| Error::io(operation, &self.path, error))
     }
 
     /// Appends what `input` holds, and measures it.
-    pub(super) fn copy(
+    pub(crate) fn copy(
         &mut self,
         cx: &Context,
         operation: &'static str,
-        input: &mut File,
+        input: &mut impl Read,
         source: &Path,
     ) -> Result<(Digest, u64)> {
         each_piece(cx, operation, input, source, |piece| self.write(operation, piece))
     }
 
     /// Makes it durable and gives it its name, whose folder is made.
-    pub(super) fn rename(self, operation: &'static str, path: &Path) -> Result<()> {
+    pub(crate) fn rename(self, operation: &'static str, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         create_folder(operation, folder)?;
         self.file.sync_all().map_err(|error| Error::io(operation, &self.path, error))?;
@@ -171,7 +176,7 @@ impl Drop for Temporary {
 }
 
 /// A name that no other process or thread uses, for what is not whole yet.
-pub(super) fn partial_name(prefix: &str) -> String {
+pub(crate) fn partial_name(prefix: &str) -> String {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!(".{prefix}{}-{number}.partial", std::process::id())
 }

@@ -22,7 +22,7 @@ const HALF: Sort =
 impl Layout {
     /// Adds what is in nobody's use to `listing`. While somebody writes, that is nothing: a blob that no manifest names
     /// yet may be about to be named.
-    pub(in crate::local) fn leftovers(
+    pub(crate) fn leftovers(
         &self,
         listing: &mut Listing,
         operation: &'static str,

@@ -7,28 +7,50 @@ use std::{
 };
 
 use super::{
-    notes::{Notes, Origin},
+    notes::{Field, Notes, Origin},
     tree::{self, Node},
 };
-use crate::{Error, Result, backend::Workload};
+use crate::{Error, Result, backend::LARGEST_MANIFEST};
 
-/// More than any object that an API server takes, many times over.
-const LARGEST_FILE: u64 = 8 * 1024 * 1024;
 const MOST_FILES: usize = 1000;
 const OPERATION: &str = "cluster.read";
 
 /// An object, not looked into yet.
 #[derive(Debug)]
-pub(super) struct Object {
-    pub(super) node: Node,
-    pub(super) origin: Origin,
+#[non_exhaustive]
+pub struct Object {
+    /// What stands in the file.
+    pub node: Node,
+    /// Where.
+    pub origin: Origin,
 }
 
-/// Every object of the files, `List`s taken apart, in the order of the paths. What is not YAML becomes a problem; a
-/// path that cannot be read is an error.
-pub(super) fn load(workload: &Workload, notes: &Notes) -> Result<Vec<Object>> {
+impl Object {
+    /// The object as a field, to look into and to complain about.
+    pub fn field<'a>(&'a self, notes: &'a Notes) -> Field<'a> {
+        Field::root(&self.node, &self.origin, notes)
+    }
+}
+
+/// Every object of the files at `paths`, `List`s taken apart, in the order of the paths. Of a folder, its `.yaml`, `.yml`
+/// and `.json` files are read, without sub-folders. What is not YAML becomes a problem of `notes`. Blocks while it reads.
+///
+/// Fails with the kind that the cause implies, naming the path, if one cannot be read, and with `LimitExceeded` for more
+/// than 1000 files or one of more than 8 MiB.
+///
+/// ```
+/// use ecolaura_deploy_core::manifest::{Notes, load};
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("web.yaml"), "kind: Service\nmetadata: {name: web}\n")?;
+/// let notes = Notes::default();
+/// let objects = load(&[folder.path().to_owned()], &notes)?;
+/// assert_eq!(objects[0].field(&notes).text_of("metadata.name"), Some("web"));
+/// assert!(notes.finish()?.is_empty());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn load(paths: &[PathBuf], notes: &Notes) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
-    for path in files(workload)? {
+    for path in files(paths)? {
         let file = path.display().to_string();
         match tree::parse(&read(&path)?) {
             Ok(documents) => {
@@ -42,17 +64,29 @@ pub(super) fn load(workload: &Workload, notes: &Notes) -> Result<Vec<Object>> {
             }
         }
     }
+    objects.iter().for_each(|object| refuse_hook(object, notes));
     if objects.is_empty() && !notes.has_problems() {
-        let paths: Vec<_> = workload.manifests.iter().map(|path| path.display().to_string()).collect();
-        notes.problem(format!("no object in {}, expected at least a Deployment", paths.join(", ")));
+        let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        notes.problem(format!("no object in {}, expected at least one", paths.join(", ")));
     }
     Ok(objects)
 }
 
+/// Helm runs hooks at their moments, and never keeps them with the rest.
+fn refuse_hook(object: &Object, notes: &Notes) {
+    let annotations = object.node.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    if let Some(moment) = annotations.and_then(|annotations| annotations.get("helm.sh/hook")).and_then(Node::text) {
+        object.field(notes).problem(format!(
+            "is a hook (`{moment}`), which only Helm runs: render with `helm template --no-hooks`, and make it a step of the \
+             pipeline"
+        ));
+    }
+}
+
 /// The files at the paths; of a folder those that kubectl takes, sorted, without its sub-folders.
-fn files(workload: &Workload) -> Result<BTreeSet<PathBuf>> {
+fn files(paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
-    for path in &workload.manifests {
+    for path in paths {
         if path.is_dir() {
             for entry in path.read_dir().map_err(|error| Error::io(OPERATION, path, error))? {
                 let found = entry.map_err(|error| Error::io(OPERATION, path, error))?.path();
@@ -83,9 +117,11 @@ fn read(path: &Path) -> Result<String> {
             .advice("name files or folders of Kubernetes manifests"));
     }
     let mut text = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut text)).map_err(failed)?;
-    if text.len() as u64 > LARGEST_FILE {
-        let message = format!("`{}` is larger than {LARGEST_FILE} bytes", path.display());
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST_MANIFEST + 1).read_to_end(&mut text))
+        .map_err(failed)?;
+    if text.len() as u64 > LARGEST_MANIFEST {
+        let message = format!("`{}` is larger than {LARGEST_MANIFEST} bytes", path.display());
         return Err(Error::new(crate::ErrorKind::LimitExceeded, OPERATION, message));
     }
     String::from_utf8(text).map_err(|error| {

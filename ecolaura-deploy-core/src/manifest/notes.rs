@@ -13,26 +13,29 @@ const LISTED: usize = 100;
 
 /// Collects problems and warnings in the order of the files.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub struct Notes {
     problems: RefCell<Vec<String>>,
     warnings: RefCell<Vec<String>>,
 }
 
 impl Notes {
-    pub(super) fn problem(&self, text: String) {
-        add(&self.problems, text);
+    /// Adds a problem.
+    pub fn problem(&self, text: impl Into<String>) {
+        add(&self.problems, text.into());
     }
 
-    pub(super) fn warning(&self, text: String) {
-        add(&self.warnings, text);
+    /// Adds something to read before saying yes.
+    pub fn warning(&self, text: impl Into<String>) {
+        add(&self.warnings, text.into());
     }
 
-    pub(super) fn has_problems(&self) -> bool {
+    /// Whether there are problems.
+    pub fn has_problems(&self) -> bool {
         !self.problems.borrow().is_empty()
     }
 
-    /// The warnings, unless there are problems.
-    pub(super) fn finish(self) -> Result<Vec<String>> {
+    /// The warnings, unless there are problems. Fails with `InvalidInput` naming all of them.
+    pub fn finish(self) -> Result<Vec<String>> {
         let mut problems = self.problems.into_inner();
         let count = problems.len();
         if count == 0 {
@@ -54,34 +57,44 @@ fn add(list: &RefCell<Vec<String>>, text: String) {
     }
 }
 
-/// The object that a field belongs to.
-#[derive(Debug)]
-pub(super) struct Origin {
-    pub(super) file: String,
+/// The object that a field belongs to, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The path of the file.
+    pub file: String,
     /// Counted from 1, empty ones left out.
-    pub(super) document: usize,
-    pub(super) kind: String,
-    pub(super) name: String,
+    pub document: usize,
+    /// Its kind, empty if there is none.
+    pub kind: String,
+    /// Its name, empty if there is none.
+    pub name: String,
     /// Values of a Secret are never shown.
-    pub(super) secret: bool,
+    pub secret: bool,
 }
 
 impl Origin {
     /// `deploy/app.yaml, document 2, line 7: Deployment backend`.
-    fn at(&self, line: u64) -> String {
+    pub fn at(&self, line: u64) -> String {
         let Self { file, document, kind, name, .. } = self;
         let object = format!("{kind} {name}");
-        format!("{file}, document {document}, line {line}: {}", object.trim())
+        let object = object.trim();
+        let colon = if object.is_empty() { "" } else { ": " };
+        format!("{file}, document {document}, line {line}{colon}{object}")
     }
 }
 
 /// A node with its path in its object.
 #[derive(Debug, Clone)]
-pub(super) struct Field<'a> {
-    pub(super) node: &'a Node,
-    pub(super) path: String,
+#[non_exhaustive]
+pub struct Field<'a> {
+    /// What it holds.
+    pub node: &'a Node,
+    /// Its path in the object, empty for the object itself.
+    pub path: String,
     line: u64,
-    pub(super) origin: &'a Origin,
+    /// The object.
+    pub origin: &'a Origin,
     notes: &'a Notes,
 }
 
@@ -95,7 +108,7 @@ impl<'a> Field<'a> {
     }
 
     /// The field `key`, unless it is absent or null. Dots go deeper.
-    pub(super) fn get(&self, key: &str) -> Option<Self> {
+    pub fn get(&self, key: &str) -> Option<Self> {
         let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
         let field = self.fields().find(|(name, field)| *name == first && !field.is_null())?.1;
         match rest {
@@ -104,12 +117,13 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
         matches!(self.node.value, Value::Null)
     }
 
     /// Every key with its field.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a, '_> {
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a, '_> {
         self.node.entries().iter().map(|entry| {
             let path = join(&self.path, &entry.key);
             (entry.key.as_str(), self.child(&entry.node, entry.line, path))
@@ -117,51 +131,54 @@ impl<'a> Field<'a> {
     }
 
     /// Every item of the list.
-    pub(super) fn items(&self) -> impl Iterator<Item = Self> + use<'a, '_> {
+    pub fn items(&self) -> impl Iterator<Item = Self> + use<'a, '_> {
         let items = self.node.items().iter().enumerate();
         items.map(|(index, node)| self.child(node, node.line, format!("{}[{index}]", self.path)))
     }
 
     /// The items of the list `key`.
-    pub(super) fn list(&self, key: &str) -> Vec<Self> {
+    pub fn list(&self, key: &str) -> Vec<Self> {
         self.get(key).map(|field| field.items().collect()).unwrap_or_default()
     }
 
-    pub(super) fn text(&self) -> Option<&'a str> {
+    /// Its text, if it is one.
+    pub fn text(&self) -> Option<&'a str> {
         self.node.text()
     }
 
     /// The text of the field `key`.
-    pub(super) fn text_of(&self, key: &str) -> Option<&'a str> {
+    pub fn text_of(&self, key: &str) -> Option<&'a str> {
         self.get(key).and_then(|field| field.text())
     }
 
     /// The texts of the list `key`.
-    pub(super) fn texts_of(&self, key: &str) -> Option<Vec<String>> {
+    pub fn texts_of(&self, key: &str) -> Option<Vec<String>> {
         self.get(key).map(|list| list.items().filter_map(|item| item.text().map(str::to_owned)).collect())
     }
 
     /// The texts of the object `key`.
-    pub(super) fn map_of(&self, key: &str) -> BTreeMap<String, String> {
+    pub fn map_of(&self, key: &str) -> BTreeMap<String, String> {
         let Some(map) = self.get(key) else { return BTreeMap::new() };
         map.fields().filter_map(|(key, value)| Some((key.to_owned(), value.text()?.to_owned()))).collect()
     }
 
     /// The whole number in the field `key`.
-    pub(super) fn number_of<T: TryFrom<i128>>(&self, key: &str) -> Option<T> {
+    pub fn number_of<T: TryFrom<i128>>(&self, key: &str) -> Option<T> {
         self.get(key).and_then(|field| field.number())
     }
 
-    pub(super) fn number<T: TryFrom<i128>>(&self) -> Option<T> {
+    /// Its whole number, if it is one in the range of `T`.
+    pub fn number<T: TryFrom<i128>>(&self) -> Option<T> {
         if let Value::Whole(number) = self.node.value { T::try_from(number).ok() } else { None }
     }
 
-    pub(super) fn truth_of(&self, key: &str) -> bool {
+    /// Whether the field `key` is `true`.
+    pub fn truth_of(&self, key: &str) -> bool {
         self.get(key).is_some_and(|field| matches!(field.node.value, Value::Truth(true)))
     }
 
     /// What the field holds, for an error.
-    pub(super) fn found(&self) -> String {
+    pub fn found(&self) -> String {
         if self.origin.secret { self.node.kind().to_owned() } else { self.node.describe() }
     }
 
@@ -171,23 +188,23 @@ impl<'a> Field<'a> {
     }
 
     /// Notes that the field `is …, expected …`.
-    pub(super) fn problem(&self, text: impl AsRef<str>) {
+    pub fn problem(&self, text: impl AsRef<str>) {
         self.notes.problem(format!("{} {}", self.place(), text.as_ref()));
     }
 
     /// Notes that the field is not what it should be.
-    pub(super) fn expected(&self, expected: &str) {
+    pub fn expected(&self, expected: &str) {
         self.problem(format!("is {}, expected {expected}", self.found()));
     }
 
     /// Notes that the field `key` is not there.
-    pub(super) fn missing(&self, key: &str, expected: &str) {
+    pub fn missing(&self, key: &str, expected: &str) {
         let path = join(&self.path, key);
         self.notes.problem(format!("{}: `{path}` is missing, expected {expected}", self.origin.at(self.line)));
     }
 
     /// Notes something to read before saying yes.
-    pub(super) fn warning(&self, text: impl AsRef<str>) {
+    pub fn warning(&self, text: impl AsRef<str>) {
         self.notes.warning(format!("{} {}", self.place(), text.as_ref()));
     }
 }
@@ -202,7 +219,7 @@ fn join(path: &str, key: &str) -> String {
 }
 
 /// `; did you mean …?` for a known word near `word`, or the words there are.
-pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let lower = word.to_lowercase();
     let far = |name: &&&str| strsim::damerau_levenshtein(&lower, &name.to_lowercase());

@@ -11,49 +11,52 @@ use crate::{
     vocabulary::{Digest, Platform},
 };
 
+mod artifact;
+mod cargo;
 mod fetch;
 mod layout;
 
-pub(super) use self::{
+pub(crate) use self::{
+    cargo::Cargo,
     fetch::{read_config, read_manifest, small_blob},
     layout::{Layout, Sweep, corrupt, open_blob},
 };
 
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-pub(super) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// A bill of materials as `CycloneDX` JSON, as artifact and as layer of it.
-pub(super) const BILL: &str = "application/vnd.cyclonedx+json";
+pub(crate) const BILL: &str = "application/vnd.cyclonedx+json";
 /// The annotation of an index's entry that holds its tag.
-pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The annotation of an index's entry that is attached to a manifest: the manifest's digest.
-pub(super) const SUBJECT: &str = "com.ecolaura.deploy.subject";
+pub(crate) const SUBJECT: &str = "com.ecolaura.deploy.subject";
 
 /// The annotation of an index that holds the newest epoch of an environment, whose name follows.
 const EPOCH: &str = "com.ecolaura.deploy.epoch.";
 
 /// The most that a document (manifest, configuration, bill of materials) may hold, in bytes.
-pub(super) const DOCUMENT: u64 = 64 * 1024 * 1024;
+pub(crate) const DOCUMENT: u64 = 64 * 1024 * 1024;
 /// The most that a layer may unpack to, in bytes.
-pub(super) const UNPACKED: u64 = 64 * 1024 * 1024 * 1024;
+pub(crate) const UNPACKED: u64 = 64 * 1024 * 1024 * 1024;
 
 type Annotations = BTreeMap<String, String>;
 
 /// One blob that another document names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
+pub(crate) struct Descriptor {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
     #[serde(default)]
-    pub(super) size: u64,
+    pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) artifact_type: Option<String>,
+    pub(crate) artifact_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) annotations: Option<Annotations>,
+    pub(crate) annotations: Option<Annotations>,
     /// What another tool wrote is kept.
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
@@ -61,61 +64,61 @@ pub(super) struct Descriptor {
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(crate) enum Packing {
     Plain,
     Gzip,
 }
 
 impl Descriptor {
-    pub(super) fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+    pub(crate) fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         let media_type = media_type.to_owned();
         Self { media_type, digest, size, artifact_type: None, annotations: None, rest: BTreeMap::new() }
     }
 
     /// Of a document.
-    pub(super) fn of(media_type: &str, bytes: &[u8]) -> Self {
+    pub(crate) fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
     }
 
     /// Without annotations and the like: as it stands in another document.
-    pub(super) fn plain(&self) -> Self {
+    pub(crate) fn plain(&self) -> Self {
         Self::new(&self.media_type, self.digest, self.size)
     }
 
-    pub(super) fn annotation(&self, key: &str) -> Option<&str> {
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
-    pub(super) fn annotated(mut self, key: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn annotated(mut self, key: &str, value: impl Into<String>) -> Self {
         self.annotations.get_or_insert_default().insert(key.to_owned(), value.into());
         self
     }
 
     /// Of this kind of artifact.
-    pub(super) fn artifact(mut self, kind: impl Into<String>) -> Self {
+    pub(crate) fn artifact(mut self, kind: impl Into<String>) -> Self {
         self.artifact_type = Some(kind.into());
         self
     }
 
-    pub(super) fn on(mut self, platform: &Platform) -> Self {
+    pub(crate) fn on(mut self, platform: &Platform) -> Self {
         let platform = serde_json::json!({"architecture": platform.architecture, "os": platform.os});
         self.rest.insert("platform".to_owned(), platform);
         self
     }
 
     /// Whether an index names it for `platform`.
-    pub(super) fn is_for(&self, platform: &Platform) -> bool {
+    pub(crate) fn is_for(&self, platform: &Platform) -> bool {
         let named = |key| self.rest.get("platform").and_then(|all| all.get(key)).and_then(Value::as_str);
         named("os") == Some(&platform.os) && named("architecture") == Some(&platform.architecture)
     }
 
     /// Whether it is a manifest or an index, which names further blobs.
-    pub(super) fn is_document(&self) -> bool {
+    pub(crate) fn is_document(&self) -> bool {
         self.media_type.contains(".manifest.") || self.media_type.contains(".index.")
     }
 
     /// `None` for compressions that are not read here.
-    pub(super) fn packing(&self) -> Option<Packing> {
+    pub(crate) fn packing(&self) -> Option<Packing> {
         match self.media_type.rsplit(['.', '+']).next()? {
             "tar" => Some(Packing::Plain),
             "gzip" => Some(Packing::Gzip),
@@ -127,23 +130,23 @@ impl Descriptor {
 /// An image manifest, an artifact's, or an index, which has no configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     #[serde(default = "schema_version")]
-    pub(super) schema_version: u8,
+    pub(crate) schema_version: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) media_type: Option<String>,
+    pub(crate) media_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) artifact_type: Option<String>,
+    pub(crate) artifact_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) config: Option<Descriptor>,
+    pub(crate) config: Option<Descriptor>,
     #[serde(default)]
-    pub(super) layers: Vec<Descriptor>,
+    pub(crate) layers: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) subject: Option<Descriptor>,
+    pub(crate) subject: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) annotations: Option<Annotations>,
+    pub(crate) annotations: Option<Annotations>,
 }
 
 fn schema_version() -> u8 {
@@ -151,7 +154,7 @@ fn schema_version() -> u8 {
 }
 
 impl Manifest {
-    pub(super) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+    pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self {
             schema_version: schema_version(),
             media_type: Some(MANIFEST.to_owned()),
@@ -165,22 +168,22 @@ impl Manifest {
     }
 
     /// Every blob that it names, but for its subject.
-    pub(super) fn children(&self) -> impl Iterator<Item = &Descriptor> {
+    pub(crate) fn children(&self) -> impl Iterator<Item = &Descriptor> {
         self.config.iter().chain(&self.layers).chain(&self.manifests)
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.children().map(|child| child.size).sum()
     }
 
     /// What kind of artifact it is, for one that is attached to an image.
-    pub(super) fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         let config = || self.config.as_ref().map(|config| config.media_type.clone());
         self.artifact_type.clone().or_else(config).unwrap_or_default()
     }
 
     /// Why an image of this kind is not read.
-    pub(super) fn unsupported(&self) -> Option<String> {
+    pub(crate) fn unsupported(&self) -> Option<String> {
         if !self.manifests.is_empty() || self.config.is_none() {
             let count = self.manifests.len();
             return Some(format!("an index of {count} images, not an image; name the image of a platform"));
@@ -193,11 +196,11 @@ impl Manifest {
 /// `index.json` of a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Index {
+pub(crate) struct Index {
     schema_version: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
-    pub(super) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
     #[serde(flatten)]
@@ -218,7 +221,7 @@ impl Default for Index {
 
 impl Index {
     /// Lets the caller in and remembers its epoch, or refuses it ([`fence::admit`]).
-    pub(super) fn admit(&mut self, operation: &'static str, cx: &Context) -> Result<()> {
+    pub(crate) fn admit(&mut self, operation: &'static str, cx: &Context) -> Result<()> {
         let key = format!("{EPOCH}{}", cx.environment());
         let seen = match self.annotations.as_ref().and_then(|all| all.get(&key)) {
             Some(text) => text.parse().map_err(|error| {
@@ -235,18 +238,18 @@ impl Index {
     }
 
     /// The entry that has this tag.
-    pub(super) fn tagged(&self, tag: &str) -> Option<&Descriptor> {
+    pub(crate) fn tagged(&self, tag: &str) -> Option<&Descriptor> {
         self.manifests.iter().find(|entry| entry.annotation(REF_NAME) == Some(tag))
     }
 
     /// The entries that say they are attached to `subject`.
-    pub(super) fn attached(&self, subject: Digest) -> impl Iterator<Item = &Descriptor> {
+    pub(crate) fn attached(&self, subject: Digest) -> impl Iterator<Item = &Descriptor> {
         let subject = subject.to_string();
         self.manifests.iter().filter(move |entry| entry.annotation(SUBJECT) == Some(&subject))
     }
 
     /// An entry of this digest.
-    pub(super) fn entry(&self, digest: Digest) -> Option<&Descriptor> {
+    pub(crate) fn entry(&self, digest: Digest) -> Option<&Descriptor> {
         self.manifests.iter().find(|entry| entry.digest == digest)
     }
 }
@@ -254,26 +257,26 @@ impl Index {
 /// An image's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) created: Option<String>,
-    pub(super) architecture: String,
-    pub(super) os: String,
-    pub(super) config: Option<Process>,
-    pub(super) rootfs: RootFs,
+    pub(crate) created: Option<String>,
+    pub(crate) architecture: String,
+    pub(crate) os: String,
+    pub(crate) config: Option<Process>,
+    pub(crate) rootfs: RootFs,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) history: Option<Vec<Value>>,
+    pub(crate) history: Option<Vec<Value>>,
     #[serde(flatten)]
-    pub(super) rest: BTreeMap<String, Value>,
+    pub(crate) rest: BTreeMap<String, Value>,
 }
 
 /// The layers, unpacked, bottom first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct RootFs {
+pub(crate) struct RootFs {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
-    pub(super) diff_ids: Vec<Digest>,
+    pub(crate) diff_ids: Vec<Digest>,
 }
 
 impl Default for RootFs {
@@ -285,39 +288,39 @@ impl Default for RootFs {
 /// How an image's processes are started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Process {
+pub(crate) struct Process {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) exposed_ports: Option<BTreeMap<String, Value>>,
+    pub(crate) exposed_ports: Option<BTreeMap<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) env: Option<Vec<String>>,
+    pub(crate) env: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) entrypoint: Option<Vec<String>>,
+    pub(crate) entrypoint: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cmd: Option<Vec<String>>,
+    pub(crate) cmd: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) working_dir: Option<String>,
+    pub(crate) working_dir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
 }
 
 /// The environment as names and values.
-pub(super) fn environment(process: &Process) -> BTreeMap<String, String> {
+pub(crate) fn environment(process: &Process) -> BTreeMap<String, String> {
     let pairs = process.env.iter().flatten().filter_map(|pair| pair.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// A document as it is stored.
-pub(super) fn write<T: Serialize>(operation: &'static str, document: &T) -> Result<Vec<u8>> {
+pub(crate) fn write<T: Serialize>(operation: &'static str, document: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(document)
         .map_err(|error| Error::internal(operation, "a document could not be written as JSON").with_source(error))
 }
 
 /// Reads a document; `what` names it and where it is.
-pub(super) fn parse<T: DeserializeOwned>(operation: &'static str, what: &str, bytes: &[u8]) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(operation: &'static str, what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
         Error::new(ErrorKind::Corrupt, operation, format!("{what} is not as OCI defines it: {error}"))
             .with_source(error)

@@ -21,7 +21,7 @@ use std::{
 use super::{DOCUMENT, Descriptor, Index, Manifest, parse, write};
 use crate::{
     Context, Error, ErrorKind, Result,
-    local::files::{self, Hold, Temporary, blocking, create_folder, read_if_there, remove, replace},
+    files::{self, Hold, Temporary, blocking, create_folder, read_if_there, remove, replace},
     vocabulary::Digest,
 };
 
@@ -31,7 +31,7 @@ const OWN: [&str; 6] = ["oci-layout", "blobs", "incoming", "lock", "index.lock",
 
 /// What a writer removes first, if nobody else writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::local) enum Sweep {
+pub(crate) enum Sweep {
     /// Files that a killed process left half written.
     Partial,
     /// These, and blobs that no manifest of the index names.
@@ -40,30 +40,30 @@ pub(in crate::local) enum Sweep {
 
 /// Where things are.
 #[derive(Debug, Clone)]
-pub(in crate::local) struct Layout {
+pub(crate) struct Layout {
     dir: PathBuf,
 }
 
 impl Layout {
-    pub(in crate::local) fn new(dir: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
     }
 
-    pub(in crate::local) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    pub(in crate::local) fn blob(&self, digest: Digest) -> PathBuf {
+    pub(crate) fn blob(&self, digest: Digest) -> PathBuf {
         self.dir.join("blobs").join("sha256").join(digest.to_hex())
     }
 
     /// Whether the blob is there with the size that it must have. It was complete when it got its name.
-    pub(in crate::local) fn holds(&self, blob: &Descriptor) -> bool {
+    pub(crate) fn holds(&self, blob: &Descriptor) -> bool {
         fs::metadata(self.blob(blob.digest)).is_ok_and(|found| found.is_file() && found.len() == blob.size)
     }
 
     /// Fails unless there is a layout of a version that is known.
-    pub(in crate::local) fn check(&self, operation: &'static str) -> Result<()> {
+    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Version {
@@ -83,7 +83,7 @@ impl Layout {
     }
 
     /// Makes what is missing of the layout, unless the folder holds something else.
-    pub(in crate::local) fn create(&self, operation: &'static str) -> Result<()> {
+    pub(crate) fn create(&self, operation: &'static str) -> Result<()> {
         if self.dir.join("oci-layout").exists() {
             self.check(operation)?;
         } else {
@@ -112,12 +112,12 @@ impl Layout {
         self.dir.join("incoming")
     }
 
-    pub(in crate::local) fn temporary(&self, operation: &'static str) -> Result<Temporary> {
+    pub(crate) fn temporary(&self, operation: &'static str) -> Result<Temporary> {
         Temporary::new(operation, &self.incoming())
     }
 
     /// Waits for the right to write blobs, and makes the layout. While the answer lives, nobody sweeps.
-    pub(in crate::local) async fn writing(&self, cx: &Context, operation: &'static str, sweep: Sweep) -> Result<File> {
+    pub(crate) async fn writing(&self, cx: &Context, operation: &'static str, sweep: Sweep) -> Result<File> {
         let (layout, context) = (self.clone(), cx.clone());
         let prepare = move || {
             layout.create(operation)?;
@@ -166,7 +166,7 @@ impl Layout {
     }
 
     /// `index.json`; empty if it is not there.
-    pub(in crate::local) fn index(&self, operation: &'static str) -> Result<Index> {
+    pub(crate) fn index(&self, operation: &'static str) -> Result<Index> {
         let path = self.dir.join("index.json");
         let bytes = read_if_there(operation, &path)?;
         let parsed = bytes.map(|bytes| parse(operation, &format!("`{}`", path.display()), &bytes)).transpose()?;
@@ -174,7 +174,7 @@ impl Layout {
     }
 
     /// Changes `index.json`, alone. Nothing is written if nothing changed or `change` fails.
-    pub(in crate::local) async fn update<T: Send + 'static>(
+    pub(crate) async fn update<T: Send + 'static>(
         &self,
         cx: &Context,
         operation: &'static str,
@@ -196,7 +196,7 @@ impl Layout {
     }
 
     /// The bytes of a document, verified.
-    pub(in crate::local) fn document(&self, operation: &'static str, digest: Digest) -> Result<Vec<u8>> {
+    pub(crate) fn document(&self, operation: &'static str, digest: Digest) -> Result<Vec<u8>> {
         let path = self.blob(digest);
         let mut file = open_blob(operation, &path, digest)?;
         let mut bytes = Vec::new();
@@ -212,13 +212,13 @@ impl Layout {
     }
 
     /// A manifest, verified.
-    pub(in crate::local) fn manifest(&self, operation: &'static str, digest: Digest) -> Result<Manifest> {
+    pub(crate) fn manifest(&self, operation: &'static str, digest: Digest) -> Result<Manifest> {
         let what = format!("`{}`", self.blob(digest).display());
         parse(operation, &what, &self.document(operation, digest)?)
     }
 
     /// Whether the manifest is good and all that it names is there.
-    pub(in crate::local) fn is_whole(&self, operation: &'static str, digest: Digest) -> bool {
+    pub(crate) fn is_whole(&self, operation: &'static str, digest: Digest) -> bool {
         let Ok(manifest) = self.manifest(operation, digest) else { return false };
         let present =
             |child: &Descriptor| self.holds(child) && (!child.is_document() || self.is_whole(operation, child.digest));
@@ -227,7 +227,7 @@ impl Layout {
 
     /// Whether the manifest is listed, and it and what is attached to it are there. What is damaged counts as missing,
     /// so that whoever makes or brings it does so again.
-    pub(in crate::local) fn stores(&self, operation: &'static str, digest: Digest) -> Result<bool> {
+    pub(crate) fn stores(&self, operation: &'static str, digest: Digest) -> Result<bool> {
         let index = self.index(operation)?;
         let mut attached = index.attached(digest);
         Ok(index.entry(digest).is_some()
@@ -236,11 +236,7 @@ impl Layout {
     }
 
     /// What is attached to the manifest `subject`, with its kind. An entry whose blob is gone is passed over.
-    pub(in crate::local) fn referrers(
-        &self,
-        operation: &'static str,
-        subject: Digest,
-    ) -> Result<Vec<(String, Descriptor)>> {
+    pub(crate) fn referrers(&self, operation: &'static str, subject: Digest) -> Result<Vec<(String, Descriptor)>> {
         let (mut found, mut seen) = (Vec::new(), BTreeSet::from([subject]));
         for entry in self.index(operation)?.manifests {
             if !seen.insert(entry.digest) || !entry.is_document() {
@@ -258,12 +254,7 @@ impl Layout {
     }
 
     /// Stores a document.
-    pub(in crate::local) fn store(
-        &self,
-        operation: &'static str,
-        media_type: &str,
-        bytes: &[u8],
-    ) -> Result<Descriptor> {
+    pub(crate) fn store(&self, operation: &'static str, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
         let blob = Descriptor::of(media_type, bytes);
         if self.document(operation, blob.digest).is_err() {
             let mut temporary = self.temporary(operation)?;
@@ -275,13 +266,7 @@ impl Layout {
 
     /// Takes over a blob of another layout, verified on the way; one that is here and good stays. Answers whether it
     /// was taken.
-    pub(in crate::local) fn import(
-        &self,
-        cx: &Context,
-        operation: &'static str,
-        from: &Self,
-        digest: Digest,
-    ) -> Result<bool> {
+    pub(crate) fn import(&self, cx: &Context, operation: &'static str, from: &Self, digest: Digest) -> Result<bool> {
         let (source, target) = (from.blob(digest), self.blob(digest));
         if let Ok(mut present) = File::open(&target)
             && files::measure(cx, operation, &mut present, &target)?.0 == digest
@@ -305,7 +290,7 @@ impl Layout {
     }
 }
 
-pub(in crate::local) fn open_blob(operation: &'static str, path: &Path, digest: Digest) -> Result<File> {
+pub(crate) fn open_blob(operation: &'static str, path: &Path, digest: Digest) -> Result<File> {
     File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             let message = format!("the layout has no blob {digest}");
@@ -316,7 +301,7 @@ pub(in crate::local) fn open_blob(operation: &'static str, path: &Path, digest: 
 }
 
 /// A blob that does not match its digest.
-pub(in crate::local) fn corrupt(operation: &'static str, path: &Path, expected: Digest, found: Digest) -> Error {
+pub(crate) fn corrupt(operation: &'static str, path: &Path, expected: Digest, found: Digest) -> Error {
     Error::new(ErrorKind::Corrupt, operation, format!("`{}` does not match its digest", path.display()))
         .with("expected", expected)
         .with("found", found)

@@ -7,44 +7,81 @@ use serde_saphyr::Spanned;
 
 /// A value and the line it stands on.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) line: u64,
+#[non_exhaustive]
+pub struct Node {
+    /// What it holds.
+    pub value: Value,
+    /// Counted from 1.
+    pub line: u64,
 }
 
 /// What a node holds.
 #[derive(Debug)]
-pub(super) enum Value {
+pub enum Value {
+    /// `null`, `~`, or nothing.
     Null,
+    /// `true` or `false`.
     Truth(bool),
+    /// A whole number.
     Whole(i128),
+    /// Any other number.
     Fraction(f64),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// An object, in the order of the file.
     Map(Vec<Entry>),
 }
 
 /// A key with its value.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) line: u64,
-    pub(super) node: Node,
+#[non_exhaustive]
+pub struct Entry {
+    /// The key; there is no other with it.
+    pub key: String,
+    /// The line that the key stands on.
+    pub line: u64,
+    /// The value.
+    pub node: Node,
 }
 
 impl Node {
     /// The value of `key`, unless it is null.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub fn get(&self, key: &str) -> Option<&Self> {
         let entry = self.entries().iter().find(|entry| entry.key == key)?;
         Some(&entry.node).filter(|node| !matches!(node.value, Value::Null))
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    /// The entries, if it is an object.
+    pub fn entries(&self) -> &[Entry] {
         if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
 
-    pub(super) fn items(&self) -> &[Self] {
+    /// The items, if it is a list.
+    pub fn items(&self) -> &[Self] {
         if let Value::List(items) = &self.value { items } else { &[] }
+    }
+
+    /// The same as JSON, without lines. A number that JSON cannot hold becomes null.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Truth(value) => (*value).into(),
+            Value::Whole(number) => match (i64::try_from(*number), u64::try_from(*number)) {
+                (Ok(number), _) => number.into(),
+                (_, Ok(number)) => number.into(),
+                _ => serde_json::Value::Null,
+            },
+            Value::Fraction(number) => (*number).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|entry| (entry.key.clone(), entry.node.to_json()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        }
     }
 
     /// Takes the list under `items` out.
@@ -56,12 +93,13 @@ impl Node {
         }
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
     /// For an error: `8080`, `"http"`, `a list`.
-    pub(super) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.value {
             Value::Truth(value) => value.to_string(),
             Value::Whole(value) => value.to_string(),
@@ -72,7 +110,7 @@ impl Node {
     }
 
     /// The same without the value.
-    pub(super) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
             Value::Truth(_) => "a boolean",

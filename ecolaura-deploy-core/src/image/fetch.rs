@@ -12,7 +12,7 @@ use crate::{
 const AGAIN: &str = "build and push the image again";
 
 /// The manifest of `image`.
-pub(in crate::local) async fn read_manifest(
+pub(crate) async fn read_manifest(
     cx: &Context,
     operation: &'static str,
     registry: &dyn Registry,
@@ -23,7 +23,7 @@ pub(in crate::local) async fn read_manifest(
 }
 
 /// The configuration that `manifest` names.
-pub(in crate::local) async fn read_config(
+pub(crate) async fn read_config(
     cx: &Context,
     operation: &'static str,
     registry: &dyn Registry,
@@ -36,7 +36,7 @@ pub(in crate::local) async fn read_config(
 }
 
 /// The bytes of a document, whose digest the registry verifies.
-pub(in crate::local) async fn small_blob(
+pub(crate) async fn small_blob(
     cx: &Context,
     operation: &'static str,
     registry: &dyn Registry,
