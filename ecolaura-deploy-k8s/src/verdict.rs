@@ -91,6 +91,11 @@ pub struct Written {
 }
 
 impl Written {
+    /// Only what a record keeps of it: then it is not seen when somebody else changes its pod template.
+    pub(crate) fn recorded(uid: Option<String>, generation: Option<i64>) -> Self {
+        Self { uid, generation, template: None }
+    }
+
     /// Of the object that the server answered with.
     pub fn of(object: &DynamicObject) -> Self {
         Self {
@@ -215,6 +220,9 @@ pub fn judge(scene: &Scene<'_>) -> Judgement {
 type Rule = Result<(), Judgement>;
 
 fn strict(scene: &Scene<'_>) -> Rule {
+    if scene.object.types.is_none() {
+        return Err(Verdict::Unknown { why: "it does not say its kind".to_owned() }.into());
+    }
     scene.is_not_being_deleted()?;
     scene.is_ours()?;
     match scene.kind() {
@@ -294,7 +302,7 @@ impl Scene<'_> {
             return Err(progressing("what was written is not seen yet"));
         }
         let template = self.object.data.pointer("/spec/template");
-        if found > ours && template != written.template.as_ref() {
+        if found > ours && written.template.is_some() && template != written.template.as_ref() {
             let message = format!("somebody else changed it: it is at generation {found}, this roll-out made {ours}");
             return Err(self.superseded(message));
         }
@@ -344,8 +352,10 @@ impl Scene<'_> {
     }
 }
 
+pub(crate) use self::container::end;
+
 /// When it was last seen.
-fn moment(event: &Event) -> Option<Timestamp> {
+pub(crate) fn moment(event: &Event) -> Option<Timestamp> {
     let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
     let last = event.last_timestamp.as_ref().map(|time| time.0);
     series.or(last).or_else(|| event.event_time.as_ref().map(|time| time.0))
@@ -379,7 +389,7 @@ fn title(kind: &str, metadata: &ObjectMeta) -> String {
 }
 
 /// Whether `uid` is the controller of what has these owners.
-fn is_controlled(metadata: &ObjectMeta, uid: Option<&str>) -> bool {
+pub(crate) fn is_controlled(metadata: &ObjectMeta, uid: Option<&str>) -> bool {
     let owner = |owner: &OwnerReference| owner.controller == Some(true) && Some(owner.uid.as_str()) == uid;
     metadata.owner_references.iter().flatten().any(owner)
 }

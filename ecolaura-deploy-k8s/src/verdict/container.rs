@@ -103,7 +103,7 @@ fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 }
 
 /// `exit code 1 (Error)`.
-pub(super) fn end(ended: &ContainerStateTerminated) -> String {
+pub(crate) fn end(ended: &ContainerStateTerminated) -> String {
     let code = match ended.signal {
         Some(signal) if signal != 0 => format!("signal {signal}"),
         _ => format!("exit code {}", ended.exit_code),

@@ -33,9 +33,12 @@ pub(super) fn deployment(scene: &Scene<'_>) -> Rule {
     }
     let condition = |kind| conditions::of_list(&scene.object.data, kind);
     if let Some(late) = condition("Progressing").filter(|found| found.reason == "ProgressDeadlineExceeded") {
-        let mut chain = vec![scene.title(), late.message.to_owned(), behind(scene)];
+        let behind = behind(scene);
+        let probe = ["Readiness probe failed", "Startup probe failed"].iter().any(|said| behind.contains(said));
+        let cause = if probe { FailureCause::ReadinessProbe } else { FailureCause::DeadlineExceeded };
+        let mut chain = vec![scene.title(), late.message.to_owned(), behind];
         chain.retain(|line| !line.is_empty());
-        return Err(failed(FailureCause::DeadlineExceeded, chain));
+        return Err(failed(cause, chain));
     }
     let updated = status.updated_replicas.unwrap_or_default();
     if updated < wanted {
@@ -50,6 +53,9 @@ pub(super) fn deployment(scene: &Scene<'_>) -> Rule {
             format!("{available} of {updated} updated replicas are available"),
             &behind(scene),
         )));
+    }
+    if new_replica_set(scene, &deployment.metadata).is_some_and(|set| is_ahead(set, updated)) {
+        return Err(progressing("waiting for its ReplicaSet"));
     }
     match condition("Available") {
         Some(found) if found.status == "True" => Ok(()),
@@ -83,6 +89,13 @@ fn new_replica_set<'a>(scene: &Scene<'a>, deployment: &ObjectMeta) -> Option<&'a
     let sets = scene.replica_sets.iter().map(Arc::as_ref);
     sets.filter(|set| is_controlled(&set.metadata, deployment.uid.as_deref()))
         .find(|set| revision(&set.metadata) == Some(wanted))
+}
+
+/// Whether a Deployment's status tells of a moment before this set had seen its present number, or made its pods.
+fn is_ahead(set: &ReplicaSet, told: i32) -> bool {
+    let Some(status) = &set.status else { return false };
+    let seen = status.observed_generation.unwrap_or(i64::MAX);
+    set.metadata.generation.is_some_and(|generation| seen < generation) || status.replicas > told
 }
 
 /// Whether pods can be made for it, and none of them is in trouble.
