@@ -1,6 +1,6 @@
 //! A canary that answers errors: it gets a fifth of the requests, its metrics say no, and it is taken back.
 //!
-//! `cargo run --example canary`
+//! `cargo run --example canary`, on a cluster `cargo run --features k8s --example canary -- --help`
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -12,18 +12,17 @@ use ecolaura_deploy_core::{
     pipeline::{Pipeline, constant},
     run::{RunResult, Runner},
     steps::{MetricAnalyst, Rollout, Strategy},
-    store::ObjectRunStore,
 };
-use ecolaura_deploy_examples::{Http, plan_and_run, runner, tiny};
+use ecolaura_deploy_examples::{Http, place, plan_and_run, runner, tiny::Sandbox};
 
-fn main() -> Result<ExitCode> {
-    match tiny::serve_if_asked() {
-        Some(code) => Ok(code),
-        None => deploy(),
-    }
+const ABOUT: &str = "\
+Rolls out a canary that answers errors: it gets a fifth of the requests, its metrics say no, and it is taken back.";
+
+fn main() -> ExitCode {
+    place::main("canary", ABOUT, deploy)
 }
 
-async fn release(cx: &Context, runner: &Runner, sandbox: &tiny::Sandbox, answer: &str) -> Result<RunResult> {
+async fn release(cx: &Context, runner: &Runner, sandbox: &Sandbox, answer: &str) -> Result<RunResult> {
     let metrics = Arc::new(ServiceMetrics::new("metrics".parse()?, Arc::clone(&sandbox.cluster)));
     let errors = MetricCheck::new("error rate", Measure::ErrorRate).fail_above(0.01);
     let analyst = MetricAnalyst::new(metrics, Analysis::new(vec![errors], Duration::from_secs(1), 2));
@@ -36,14 +35,16 @@ async fn release(cx: &Context, runner: &Runner, sandbox: &tiny::Sandbox, answer:
     Ok(plan_and_run(cx, runner, pipeline).await?.result)
 }
 
-#[tokio::main]
-async fn deploy() -> Result<ExitCode> {
-    let (cx, sandbox) = (Context::new("dev".parse()?), tiny::Sandbox::new("canary")?);
-    let runner = runner(Arc::new(ObjectRunStore::memory()));
-    assert_eq!(release(&cx, &runner, &sandbox, "good").await?, RunResult::Succeeded);
+async fn deploy(cx: &Context, sandbox: &Sandbox) -> Result<ExitCode> {
+    let runner = runner(Arc::clone(&sandbox.store));
+    assert_eq!(release(cx, &runner, sandbox, "good").await?, RunResult::Succeeded);
 
     let address =
-        sandbox.cluster.status(&cx, &"dev".parse()?).await?.addresses.into_values().next().unwrap_or_default();
+        sandbox.cluster.status(cx, &sandbox.namespace).await?.addresses.into_values().next().unwrap_or_default();
+    if !sandbox.sees(&address, "good").await? {
+        place::say("the canary needs callers and the metrics of its pods: it is left out");
+        return Ok(ExitCode::SUCCESS);
+    }
     let http = Http::new(Duration::from_secs(5));
     let asked = address.clone();
     let callers = tokio::spawn(async move {
@@ -52,9 +53,9 @@ async fn deploy() -> Result<ExitCode> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    let result = release(&cx, &runner, &sandbox, "broken").await?;
+    let result = release(cx, &runner, sandbox, "broken").await?;
     callers.abort();
     assert!(matches!(result, RunResult::RolledBack { .. }), "{result:?}");
-    assert_eq!(Http::new(Duration::from_secs(5)).text(&address).await?.trim(), "good");
+    sandbox.sees(&address, "good").await?;
     Ok(ExitCode::SUCCESS)
 }

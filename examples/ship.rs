@@ -18,10 +18,13 @@ mod ship {
     pub mod flags;
     pub mod give_up;
     pub mod images;
+    #[cfg(feature = "k8s")]
+    pub mod kubernetes;
     pub mod layout;
     pub mod load;
     pub mod make;
     pub mod options;
+    pub mod overlay;
     pub mod pipeline;
     pub mod promotion;
     pub mod recovery;
@@ -78,7 +81,7 @@ async fn until_stopped(options: Options) -> ExitCode {
 }
 
 async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
-    let session = Session::open(options, cancel)?;
+    let session = Session::open(options, cancel).await?;
     if session.options.down {
         say(&down::stop(&Context::new("dev".parse()?), &session.platform).await?);
         return Ok(ExitCode::SUCCESS);

@@ -48,7 +48,7 @@ pub struct Platform {
     pub builder: Arc<dyn ImageBuilder>,
     pub registry: Arc<dyn Registry>,
     pub scanner: Arc<dyn ImageScanner>,
-    pub processes: ProcessCluster,
+    pub host: Host,
     pub cluster: Arc<dyn ClusterTarget>,
     pub metrics: Arc<dyn MetricSource>,
     pub store: Arc<dyn RunStore>,
@@ -60,7 +60,92 @@ pub struct Platform {
 impl Platform {
     /// Opens everything below the folder of `layout`. Makes the empty folders of the records and the cluster there, and
     /// changes nothing else.
-    pub fn open(layout: &Layout, options: &Options) -> Result<Self> {
+    pub async fn open(layout: &Layout, options: &Options) -> Result<Self> {
+        let Place { host, registry, cluster, inspect } = Place::open(layout, options).await?;
+        let builder = Arc::new(LayoutBuilder::new(layout.at("images"), "images".parse()?));
+        let store = Arc::new(ObjectRunStore::local(layout.at("records"))?);
+        let kept = KeptFolders::new(layout.at("kept"));
+        let advisories = ScanPolicy::new(layout.app("advisories"));
+        Ok(Self {
+            layout: layout.clone(),
+            inspect: [inspect, vec![store.clone(), builder.clone(), Arc::new(kept.clone())]].concat(),
+            builder,
+            scanner: Arc::new(ContentScanner::new(Arc::clone(&registry), advisories)),
+            metrics: Arc::new(ServiceMetrics::new("metrics".parse()?, Arc::clone(&cluster))),
+            store,
+            kept,
+            registry,
+            host,
+            cluster,
+        })
+    }
+}
+
+/// What runs the services.
+#[derive(Debug, Clone)]
+pub enum Host {
+    /// Processes of this machine.
+    Processes(ProcessCluster),
+    /// A Kubernetes cluster.
+    #[cfg(feature = "k8s")]
+    Kubernetes(Arc<dyn ClusterTarget>),
+}
+
+impl Host {
+    /// Whether anything can run there now.
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Processes(processes) => processes.agent_pid().is_some(),
+            #[cfg(feature = "k8s")]
+            Self::Kubernetes(_) => true,
+        }
+    }
+
+    /// Whether services run in containers, which see nothing of this machine unless it is mounted.
+    pub fn contains(&self) -> bool {
+        !matches!(self, Self::Processes(_))
+    }
+
+    /// Ends all services, and says what was there.
+    pub async fn stop(&self, cx: &Context) -> Result<Vec<String>> {
+        match self {
+            Self::Processes(processes) => {
+                let agent = processes.agent_pid();
+                processes.stop(cx).await?;
+                let line = agent.map(|pid| format!("the services and their agent (process {pid}) have ended"));
+                Ok(line.into_iter().collect())
+            }
+            #[cfg(feature = "k8s")]
+            Self::Kubernetes(cluster) => super::kubernetes::stop(cx, cluster.as_ref()).await,
+        }
+    }
+}
+
+/// Where the services run, and where their images are.
+pub struct Place {
+    pub host: Host,
+    pub registry: Arc<dyn Registry>,
+    pub cluster: Arc<dyn ClusterTarget>,
+    /// Where something may be left over.
+    pub inspect: Vec<Arc<dyn Inspect>>,
+}
+
+impl Place {
+    #[cfg_attr(not(feature = "k8s"), expect(clippy::unused_async, reason = "a cluster is waited for"))]
+    async fn open(layout: &Layout, options: &Options) -> Result<Self> {
+        #[cfg(feature = "k8s")]
+        if let (Some(kubeconfig), Some(registry)) = (&options.kubeconfig, &options.registry) {
+            return super::kubernetes::open(layout, kubeconfig, registry).await;
+        }
+        if options.kubeconfig.is_some() {
+            let message = "--kubeconfig needs a `ship` with Kubernetes in it";
+            return Err(Error::invalid("ship.options", message)
+                .advice("compile it with: cargo run --features k8s --example ship -- …"));
+        }
+        Self::processes(layout, options)
+    }
+
+    fn processes(layout: &Layout, options: &Options) -> Result<Self> {
         let images = Arc::new(LayoutRegistry::new(layout.at("registry"), "registry".parse()?));
         let registry: Arc<dyn Registry> = images.clone();
         let processes = ProcessCluster::with_agent(layout.at("cluster"), Arc::clone(&registry), "cluster".parse()?)?
@@ -69,22 +154,8 @@ impl Platform {
             Ok(processes.secrets(Arc::new(secrets(layout, &environment.parse()?)?)))
         })?;
         let cluster: Arc<dyn ClusterTarget> = Arc::new(processes.clone());
-        let builder = Arc::new(LayoutBuilder::new(layout.at("images"), "images".parse()?));
-        let store = Arc::new(ObjectRunStore::local(layout.at("records"))?);
-        let kept = KeptFolders::new(layout.at("kept"));
-        let advisories = ScanPolicy::new(layout.app("advisories"));
-        Ok(Self {
-            layout: layout.clone(),
-            inspect: vec![store.clone(), builder.clone(), images, Arc::new(processes.clone()), Arc::new(kept.clone())],
-            builder,
-            scanner: Arc::new(ContentScanner::new(Arc::clone(&registry), advisories)),
-            metrics: Arc::new(ServiceMetrics::new("metrics".parse()?, Arc::clone(&cluster))),
-            store,
-            kept,
-            registry,
-            processes,
-            cluster,
-        })
+        let inspect: Vec<Arc<dyn Inspect>> = vec![images, Arc::new(processes.clone())];
+        Ok(Self { host: Host::Processes(processes), registry, cluster, inspect })
     }
 }
 
@@ -151,7 +222,7 @@ pub fn make_secrets(layout: &Layout, environment: &EnvironmentName) -> Result<()
     file.write_all(token.as_bytes()).map_err(failed)
 }
 
-fn secrets(layout: &Layout, environment: &EnvironmentName) -> Result<FileSecrets> {
+pub(super) fn secrets(layout: &Layout, environment: &EnvironmentName) -> Result<FileSecrets> {
     Ok(FileSecrets::new(format!("{environment}-secrets").parse()?, layout.of(environment, "secrets")))
 }
 

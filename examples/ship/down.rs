@@ -6,11 +6,8 @@ use super::{backends::Platform, site_server};
 
 /// Ends the services, their agent and the sites' server below the folder of `platform`, and says what was there.
 pub async fn stop(cx: &Context, platform: &Platform) -> Result<Vec<String>> {
-    let agent = platform.processes.agent_pid();
-    platform.processes.stop(cx).await?;
+    let mut lines = platform.host.stop(cx).await?;
     let sites = site_server::stop(&platform.layout).await?;
-    let mut lines = Vec::new();
-    lines.extend(agent.map(|pid| format!("the services and their agent (process {pid}) have ended")));
     lines.extend(sites.then(|| "the server of the sites has ended".to_owned()));
     if lines.is_empty() {
         lines.push("nothing was running".to_owned());

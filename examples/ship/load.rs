@@ -28,6 +28,8 @@ const PATHS: [&str; 4] = ["/api/summary", "/api/plants", "/api/plants/1", "/api/
 const CALLERS: u64 = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many failed requests are told one by one.
+const TOLD: u64 = 3;
 const SETTLE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ struct Counters {
     failed_after_abort: AtomicU64,
     /// The candidate was taken back.
     aborted: AtomicBool,
+    /// How often it was said that a request failed.
+    told: AtomicU64,
     /// Nothing is counted before the first answer if nothing ran before.
     counting: AtomicBool,
 }
@@ -84,16 +88,14 @@ impl Load {
     /// Begins as soon as the backend of `namespace` has an address. What is asked before the first answer counts only
     /// if it runs already.
     pub async fn start(cx: &Context, platform: &Platform, namespace: &Name) -> Result<Self> {
-        let running = match platform.processes.agent_pid() {
-            Some(_) => platform.cluster.status(cx, namespace).await?.pods.iter().any(|pod| pod.ready),
-            None => false,
-        };
+        let running =
+            platform.host.is_up() && platform.cluster.status(cx, namespace).await?.pods.iter().any(|pod| pod.ready);
         let counters = Arc::new(Counters { counting: AtomicBool::new(running), ..Counters::default() });
         let stop = CancellationToken::new();
         let mut callers = JoinSet::new();
         for number in 0..CALLERS {
             let caller = Caller {
-                http: Http::new(PATIENCE),
+                http: if platform.host.contains() { Http::connecting(PATIENCE) } else { Http::new(PATIENCE) },
                 counters: Arc::clone(&counters),
                 cluster: Arc::clone(&platform.cluster),
                 namespace: namespace.clone(),
@@ -193,8 +195,20 @@ impl Caller {
         } else if !self.counters.counting.load(Relaxed) {
             return;
         }
-        let track = answer.ok().and_then(|answer| answer.headers().get(TRACK).cloned());
-        self.count(failed, track.is_some_and(|track| track == "candidate"), aborted);
+        let track = answer.as_ref().ok().and_then(|answer| answer.headers().get(TRACK));
+        let candidate = track.is_some_and(|track| track == "candidate");
+        if failed && !candidate {
+            let why = answer.map_or_else(|error| error.report(), |answer| format!("`{url}`: {}", answer.status()));
+            self.tell(&why);
+        }
+        self.count(failed, candidate, aborted);
+    }
+
+    /// Says why the first requests failed that should not have.
+    fn tell(&self, why: &str) {
+        if self.counters.told.fetch_add(1, Relaxed) < TOLD {
+            super::session::remark(&format!("a request failed: {why}"));
+        }
     }
 
     fn count(&self, failed: bool, candidate: bool, aborted: bool) {

@@ -32,6 +32,14 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub env: Option<EnvironmentName>,
 
+    /// Run the services on this Kubernetes cluster, whose nodes see the folder `--dir` (needs the feature `k8s`)
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// With --kubeconfig: push images to this registry, which the cluster pulls from
+    #[arg(long, value_name = "HOST:PORT", requires = "kubeconfig")]
+    pub registry: Option<String>,
+
     /// Print what would be done, and stop
     #[arg(long)]
     pub plan: bool,
@@ -130,6 +138,14 @@ pub enum OnCancel {
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "production"];
 
 impl Options {
+    /// The options that say where services run, as they would be typed again.
+    pub fn place(&self) -> String {
+        match (&self.kubeconfig, &self.registry) {
+            (Some(file), Some(registry)) => format!(" --kubeconfig {} --registry {registry}", file.display()),
+            _ => String::new(),
+        }
+    }
+
     /// The environments to work on, in the order of promotion.
     pub fn environments(&self) -> Result<Vec<EnvironmentName>> {
         let all = ENVIRONMENTS.iter().map(|name| Ok(name.parse()?)).collect::<Result<Vec<EnvironmentName>>>()?;

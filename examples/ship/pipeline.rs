@@ -27,6 +27,7 @@ use super::{
     checks,
     faults::Faults,
     flags::DefineFlags,
+    overlay,
     release::{AssembleRelease, Files, image, site},
     site::{SiteConfig, rules},
 };
@@ -191,7 +192,12 @@ impl<'a> Stage<'a> {
     fn workload(&self, service: &str, manifests: &Path) -> Result<Workload> {
         let of = |path: &str| self.platform.layout.of(self.environment(), path).to_string_lossy().into_owned();
         let config = |key: &str| format!("{service}-config/{key}");
-        let workload = Workload::new(namespace(self.environment())?, [manifests.join(format!("{service}.yaml"))])
+        let mut manifest = manifests.join(format!("{service}.yaml"));
+        if self.platform.host.contains() {
+            manifest = overlay::contained(&manifest, &self.platform.layout.of(self.environment(), ""))?;
+        }
+        let workload = Workload::new(namespace(self.environment())?, [manifest])
+            .named(service.parse()?)
             .config(config("database-path"), of("ecolaura.db"));
         if service != BACKEND {
             return Ok(workload);

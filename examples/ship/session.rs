@@ -34,9 +34,9 @@ pub struct Session {
 
 impl Session {
     /// Opens everything that `options` name. Fails with `InvalidInput` for a step or an environment that is not there.
-    pub fn open(options: Options, cancel: CancellationToken) -> Result<Self> {
+    pub async fn open(options: Options, cancel: CancellationToken) -> Result<Self> {
         options.environments()?;
-        let platform = Platform::open(&Layout::new(&options)?, &options)?;
+        let platform = Platform::open(&Layout::new(&options)?, &options).await?;
         let recorded = Arc::new(RecordingSink::new());
         let no_color = std::env::var("NO_COLOR").ok();
         let terminal = TerminalReporter::stdout(no_color.as_deref()).quiet(options.quiet);

@@ -86,7 +86,7 @@ async fn addresses(session: &Session) -> Result<Vec<String>> {
         let environment: EnvironmentName = environment.parse()?;
         let cx = Context::new(environment.clone());
         // An agent that does not run has nothing that answers.
-        if session.platform.processes.agent_pid().is_none() {
+        if !session.platform.host.is_up() {
             continue;
         }
         let found = session.platform.cluster.status(&cx, &namespace(&environment)?).await?.addresses;
@@ -108,6 +108,9 @@ async fn addresses(session: &Session) -> Result<Vec<String>> {
 /// The command that ends everything, as it would be typed here.
 fn stop(session: &Session) -> String {
     let dir = session.options.dir.as_ref().map_or_else(String::new, |dir| format!(" --dir {}", dir.display()));
-    let stay = if session.options.keep { "this stays up" } else { "this stays up for 10 minutes without use" };
-    format!("{stay}; stop it with: cargo run --example ship -- --down{dir}")
+    let stays = session.options.keep || session.options.kubeconfig.is_some();
+    let stay = if stays { "this stays up" } else { "this stays up for 10 minutes without use" };
+    let place = session.options.place();
+    let feature = if place.is_empty() { "" } else { " --features k8s" };
+    format!("{stay}; stop it with: cargo run{feature} --example ship -- --down{dir}{place}")
 }

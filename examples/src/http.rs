@@ -23,10 +23,20 @@ pub struct Http {
 impl Http {
     /// Gives each request this much time.
     pub fn new(patience: Duration) -> Self {
+        Self::keeping(patience, usize::MAX)
+    }
+
+    /// The same with a connection of its own for each request: where connections are what is spread over the pods.
+    pub fn connecting(patience: Duration) -> Self {
+        Self::keeping(patience, 0)
+    }
+
+    fn keeping(patience: Duration, connections: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(connections)
             .pool_idle_timeout(Duration::from_secs(5))
             .build(connector);
         Self { client, patience }

@@ -2,6 +2,7 @@
 //! and a small HTTP client.
 
 mod http;
+pub mod place;
 pub mod runtime;
 pub mod tiny;
 

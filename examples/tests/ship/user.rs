@@ -22,8 +22,9 @@ pub struct Run {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<&str> = self.output.lines().collect();
-        let from = lines.len().saturating_sub(60);
-        write!(f, "exit {:?}\n{}", self.code, lines[from..].join("\n"))
+        let (before, last) = lines.split_at(lines.len().saturating_sub(60));
+        let requests: Vec<&str> = before.iter().filter(|line| line.contains("a request failed")).copied().collect();
+        write!(f, "exit {:?}\n{}\n…\n{}", self.code, requests.join("\n"), last.join("\n"))
     }
 }
 
@@ -145,6 +146,8 @@ impl Drop for Started {
 pub struct User {
     dir: PathBuf,
     program: PathBuf,
+    /// Goes with every call: where services run.
+    place: Vec<String>,
     ended: std::cell::Cell<bool>,
     started: std::cell::Cell<u32>,
 }
@@ -156,12 +159,34 @@ impl User {
         let tests = std::env::current_exe().unwrap();
         let program = tests.ancestors().nth(2).unwrap().join("examples/ship");
         assert!(program.is_file(), "run `cargo build --example ship` first: no {}", program.display());
-        Self { dir, program, ended: std::cell::Cell::default(), started: std::cell::Cell::default() }
+        Self { dir, program, place: Vec::new(), ended: std::cell::Cell::default(), started: std::cell::Cell::default() }
+    }
+
+    /// Somebody whose services run on the cluster that the environment names, if it names one with a node.
+    #[cfg(feature = "k8s")]
+    pub fn on_cluster(name: &str) -> Option<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let found = variable("ECOLAURA_TEST_KUBECONFIG").zip(variable("ECOLAURA_TEST_REGISTRY"));
+        let Some((kubeconfig, registry)) = found.filter(|_| variable("ECOLAURA_TEST_NODE").is_some()) else {
+            let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
+            assert!(!strict, "no cluster: run the tests by .ci/with-servers");
+            eprintln!("left out: no cluster; .ci/with-servers starts one");
+            return None;
+        };
+        let mut user = Self::new(name);
+        user.place = ["--kubeconfig", &kubeconfig, "--registry", &registry].map(str::to_owned).to_vec();
+        Some(user)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--dir").arg(self.dir.join("ship")).args(arguments).stdin(Stdio::null()).env("NO_COLOR", "1");
+        command
+            .arg("--dir")
+            .arg(self.dir.join("ship"))
+            .args(&self.place)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env("NO_COLOR", "1");
         command
     }
 

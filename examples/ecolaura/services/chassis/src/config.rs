@@ -18,6 +18,8 @@ pub struct Config {
     pub level: Level,
     /// `MISBEHAVE`; `none` by default.
     pub misbehaviour: Misbehaviour,
+    /// `TRACK`: `stable` or `candidate`, where something else than the platform's proxy sends requests here; answers tell.
+    pub track: Option<String>,
     /// `API_TOKEN`: opens what only an administrator may do. Nobody may without it.
     pub token: Option<String>,
 }
@@ -43,6 +45,7 @@ impl Config {
                 flags: get("FLAGS_PATH").map(PathBuf::from),
                 level: level.unwrap_or(Level::Info),
                 misbehaviour: misbehaviour.unwrap_or(Misbehaviour::None),
+                track: get("TRACK"),
                 token: get("API_TOKEN"),
             }),
             _ => Err(problems.join("\n")),

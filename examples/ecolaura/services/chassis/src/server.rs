@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{self, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -189,6 +189,7 @@ impl Service {
         let ending = self.ending.load(Ordering::Relaxed);
         let own = if request.method() == Method::GET { request.uri().path() } else { "" };
         let About { service, version } = self.about;
+        let track = self.config.track.as_deref().and_then(|track| HeaderValue::from_str(track).ok());
         let mut response = match own {
             "/healthz" => json_response(&Reply::ok(json!({"status": "alive"}))),
             "/readyz" => json_response(&self.ready().await),
@@ -198,6 +199,9 @@ impl Service {
         };
         // Pages of the site are another origin.
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        if let Some(track) = track {
+            response.headers_mut().insert(HeaderName::from_static("x-ecolaura-track"), track);
+        }
         if ending {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
