@@ -1,0 +1,37 @@
+//! A site in a bucket of S3, or of a store that speaks its protocol, with CloudFront before it.
+//!
+//! ```text
+//! PREFIX KEY                       what is served: immutable keys as they were uploaded, mutable ones as copies
+//! STATE live.json                  which release is served, which are kept, oldest first, and the newest epochs; replaced
+//!                                  by conditional writes only
+//! STATE releases/HEX.json          a release's manifest: keys, digests, headers
+//! STATE objects/HEX                contents of mutable keys, by SHA-256
+//! ```
+//!
+//! A switch is not atomic, as S3 changes one key at a time. It notes first which release is wanted, then copies within
+//! S3 what differs, pages after everything else and the entry page last. Whoever is stopped in between leaves a mixture
+//! that is known as such: the same call completes it, and so does a switch to any other release. Assets stay where they
+//! are until they are pruned, so that each page of the mixture has its own.
+//!
+//! The store must honour `If-None-Match` and `If-Match`, as S3 does. Two deployers at once are kept apart by the
+//! environment's lock; without one, the loser notices before its next group of copies, and says so.
+//!
+//! Headers that S3 has no place for are stored as `x-amz-meta-…`; let a response headers policy of the distribution send
+//! them.
+
+mod bucket;
+mod headers;
+mod prune;
+mod publisher;
+mod reader;
+mod state;
+mod stored;
+mod switch;
+mod upload;
+
+pub use self::publisher::S3Cdn;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

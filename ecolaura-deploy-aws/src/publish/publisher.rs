@@ -1,0 +1,193 @@
+//! [`CdnPublisher`] on a bucket.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use ecolaura_deploy_core::{
+    Context, Error, Result,
+    backend::{Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, UploadRequest},
+    vocabulary::{Digest, Name},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    bucket::{Bucket, Within},
+    state::of,
+    stored::Known,
+};
+use crate::Account;
+
+/// How many objects are asked at a time.
+pub(super) const ASKED_AT_ONCE: usize = 32;
+/// What is sent in one request; larger files go in parts of this size.
+const PART: u64 = 8 * 1024 * 1024;
+/// How much of files is in memory at a time, in KiB.
+const MEMORY: u32 = 64 * 1024;
+/// How many paths one invalidation may name before it is `/*`: each costs, `/*` costs as one.
+const INVALIDATION_PATHS: usize = 100;
+
+/// A site in a bucket. The bucket has to be there; the first publish makes everything in it.
+///
+/// ```no_run
+/// # async fn example(cx: &ecolaura_deploy_core::Context) -> ecolaura_deploy_core::Result<()> {
+/// use ecolaura_deploy_aws::{Connect, S3Cdn};
+/// use ecolaura_deploy_core::cdn::{PublishOptions, SiteSource, publish};
+///
+/// let account = Connect::new().region("eu-central-1").connect(cx).await?;
+/// let cdn = S3Cdn::new("web".parse()?, account, "ecolaura-web").prefix("site");
+/// let site = SiteSource::new("web/dist").prepare(cx).await?;
+/// publish(cx, &cdn, &site, &PublishOptions::default()).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct S3Cdn {
+    pub(super) name: Name,
+    pub(super) bucket: Bucket,
+    pub(super) prefix: String,
+    pub(super) state: String,
+    pub(super) part: u64,
+    pub(super) known: Arc<Known>,
+    pub(super) contents: Arc<Known>,
+    memory: Arc<Semaphore>,
+}
+
+impl S3Cdn {
+    /// The site `name` in `bucket`, served from its root, with its state under `.ecolaura-deploy/NAME/`.
+    pub fn new(name: Name, account: Account, bucket: impl Into<String>) -> Self {
+        Self {
+            state: format!(".ecolaura-deploy/{name}/"),
+            name,
+            bucket: Bucket::new(account, bucket.into()),
+            prefix: String::new(),
+            part: PART,
+            known: Arc::default(),
+            contents: Arc::default(),
+            memory: Arc::new(Semaphore::new(MEMORY as usize)),
+        }
+    }
+
+    /// Served from below `prefix`. With CloudFront this should be the origin's path, so that nobody is served the state.
+    pub fn prefix(self, prefix: impl AsRef<str>) -> Self {
+        Self { prefix: folder(prefix.as_ref()), ..self }
+    }
+
+    /// With the state below another `prefix`. No two sites share one.
+    pub fn state(self, prefix: impl AsRef<str>) -> Self {
+        Self { state: folder(prefix.as_ref()), ..self }
+    }
+
+    /// Sends files larger than `bytes` in parts of that size, at least 5 MiB (default 8 MiB).
+    pub fn part_size(self, bytes: u64) -> Self {
+        Self { part: bytes.max(5 * 1024 * 1024), ..self }
+    }
+
+    /// The bucket.
+    pub fn bucket(&self) -> &str {
+        &self.bucket.name
+    }
+
+    /// Where `key` is served from.
+    pub(super) fn served_key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Where the content of a mutable key is.
+    pub(super) fn content_key(&self, digest: Digest) -> String {
+        format!("{}objects/{}", self.state, digest.to_hex())
+    }
+
+    /// Waits until `bytes` of files may be in memory.
+    pub(super) async fn hold(&self, (cx, operation): Within<'_>, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let amount = u32::try_from(bytes.div_ceil(1024)).unwrap_or(MEMORY).clamp(1, MEMORY);
+        let permit = cx.bounded(operation, Arc::clone(&self.memory).acquire_many_owned(amount)).await?;
+        permit.map_err(|error| Error::internal(operation, "the bound on memory is gone").with_source(error))
+    }
+}
+
+/// `prefix` with `/` after it and none before; nothing stays nothing.
+fn folder(prefix: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    }
+}
+
+impl fmt::Debug for S3Cdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Cdn")
+            .field("name", &self.name)
+            .field("bucket", &self.bucket.name)
+            .field("prefix", &self.prefix)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl CdnPublisher for S3Cdn {
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn capabilities(&self) -> CdnCapabilities {
+        CdnCapabilities::new(false, INVALIDATION_PATHS).fences()
+    }
+
+    async fn history(&self, cx: &Context) -> Result<SiteHistory> {
+        const OPERATION: &str = "cdn.history";
+        cx.check(OPERATION)?;
+        self.read_history((cx, OPERATION)).await
+    }
+
+    async fn upload(&self, cx: &Context, request: &UploadRequest) -> Result<bool> {
+        const OPERATION: &str = "cdn.upload";
+        cx.check(OPERATION)?;
+        self.store((cx, OPERATION), request).await
+    }
+
+    async fn missing(&self, cx: &Context, manifest: &SiteManifest) -> Result<Vec<String>> {
+        const OPERATION: &str = "cdn.missing";
+        cx.check(OPERATION)?;
+        self.lacking((cx, OPERATION), manifest).await
+    }
+
+    async fn activate(&self, cx: &Context, activation: &Activation) -> Result<()> {
+        const OPERATION: &str = "cdn.activate";
+        cx.check(OPERATION)?;
+        self.switch((cx, OPERATION), activation).await
+    }
+
+    async fn invalidate(&self, cx: &Context, _invalidation: &Invalidation) -> Result<()> {
+        cx.check("cdn.invalidate")
+    }
+
+    async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {
+        const OPERATION: &str = "cdn.prune";
+        cx.check(OPERATION)?;
+        self.forget((cx, OPERATION), keep).await
+    }
+}
+
+impl S3Cdn {
+    /// What is not stored. Of the release that is served, or switched to, also what is not served as it should be: so
+    /// that publishing it again completes it.
+    async fn lacking(&self, within: Within<'_>, manifest: &SiteManifest) -> Result<Vec<String>> {
+        let found = self.pointer(within).await?.pointer;
+        let live = match found.live {
+            Some(live) => self.manifests(within, &[live]).await?,
+            None => Vec::new(),
+        };
+        let survey = self.survey(within).await?;
+        let mut missing = self.unstored(within, manifest, &survey, of(&live, found.live)).await?;
+        if found.live == Some(manifest.id()) {
+            let unserved = manifest.0.iter().filter(|(key, object)| {
+                let served = survey.served.get(*key);
+                !object.is_immutable() && (found.unfinished || served.is_none_or(|served| served.size != object.size))
+            });
+            missing.extend(unserved.map(|(key, _)| key.clone()));
+            missing.sort();
+            missing.dedup();
+        }
+        Ok(missing)
+    }
+}

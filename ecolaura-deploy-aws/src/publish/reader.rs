@@ -1,0 +1,77 @@
+//! Reads a file piece by piece, and its digest on the way.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use ecolaura_deploy_core::{
+    Error, ErrorKind, Result,
+    backend::SiteObject,
+    vocabulary::{Digest, Digester},
+};
+
+/// A file that is being read, off the runtime's threads.
+#[derive(Debug)]
+pub(super) struct Reader {
+    operation: &'static str,
+    path: PathBuf,
+    file: File,
+    digester: Digester,
+    read: u64,
+}
+
+impl Reader {
+    pub(super) async fn open(operation: &'static str, path: &Path) -> Result<Self> {
+        let path = path.to_owned();
+        let open = move || match File::open(&path) {
+            Ok(file) => Ok(Self { operation, path, file, digester: Digester::new(), read: 0 }),
+            Err(error) => Err(Error::io(operation, &path, error)),
+        };
+        blocking(operation, open).await
+    }
+
+    /// The next `most` bytes; fewer at the end of the file only.
+    pub(super) async fn next(mut self, most: u64) -> Result<(Self, Bytes)> {
+        blocking(self.operation, move || {
+            let mut piece = Vec::with_capacity(usize::try_from(most).unwrap_or_default());
+            let read = self.file.by_ref().take(most).read_to_end(&mut piece);
+            read.map_err(|error| Error::io(self.operation, &self.path, error))?;
+            self.digester.update(&piece);
+            self.read += piece.len() as u64;
+            Ok((self, Bytes::from(piece)))
+        })
+        .await
+    }
+
+    /// Makes sure that what was read is `object`'s content.
+    pub(super) fn verify(self, object: &SiteObject) -> Result<()> {
+        let found = (self.digester.finish(), self.read);
+        if found == (object.digest, object.size) {
+            return Ok(());
+        }
+        Err(changed(self.operation, &self.path, object, found))
+    }
+
+    /// How much was read.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+}
+
+fn changed(operation: &'static str, path: &Path, object: &SiteObject, found: (Digest, u64)) -> Error {
+    Error::new(ErrorKind::Corrupt, operation, format!("`{}` changed after the site was read", path.display()))
+        .with("expected", format!("{}, {} bytes", object.digest, object.size))
+        .with("found", format!("{}, {} bytes", found.0, found.1))
+        .advice("let the build finish before publishing, then publish again")
+}
+
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let join = tokio::task::spawn_blocking(work).await;
+    join.map_err(|error| Error::internal(operation, "file work panicked").with_source(error))?
+}

@@ -1,0 +1,138 @@
+//! How files get there.
+
+use super::*;
+
+const PART: usize = 5 * 1024 * 1024;
+
+fn object(content: &[u8], cache: CacheControl) -> SiteObject {
+    SiteObject::new(Digest::of(content), content.len() as u64, "application/wasm", cache)
+}
+
+/// A file of two parts and a bit.
+fn large(dir: &Path) -> (UploadRequest, Vec<u8>) {
+    let content: Vec<u8> = (0..2 * PART + 7).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let path = dir.join("large.wasm");
+    fs::write(&path, &content).unwrap();
+    (UploadRequest::new("large.4f2a91c0.wasm", path, object(&content, CacheControl::Immutable)), content)
+}
+
+fn in_parts(s3: &FakeS3) -> S3Cdn {
+    cdn(s3).part_size(PART as u64)
+}
+
+#[tokio::test]
+async fn a_large_file_goes_in_parts_and_is_whole() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (request, content) = large(dir.path());
+    assert!(in_parts(&s3).upload(&cx(), &request).await.unwrap());
+    assert!(s3.object("site/large.4f2a91c0.wasm").unwrap().content == content);
+    assert_eq!(s3.log().iter().filter(|line| line.starts_with("PUT") && line.ends_with("?uploadId")).count(), 3);
+    assert_eq!(s3.uploads(), 0);
+    s3.clear_log();
+    assert!(!in_parts(&s3).upload(&cx(), &request).await.unwrap());
+    assert_eq!(s3.log(), ["HEAD site/large.4f2a91c0.wasm"], "what is there is not sent again");
+}
+
+#[tokio::test]
+async fn a_part_that_fails_leaves_no_upload_behind() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (request, _) = large(dir.path());
+    s3.fates(|line| match line.starts_with("PUT") && line.ends_with("?uploadId") {
+        true => Fate::Refused(503, "SlowDown"),
+        false => Fate::Answered,
+    });
+    let error = in_parts(&s3).upload(&cx(), &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    assert!(error.report().contains("part: "), "{}", error.report());
+    assert_eq!((s3.uploads(), s3.keys().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_large_file_that_changed_is_corrupt_and_leaves_no_upload_behind() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (mut request, content) = large(dir.path());
+    for wrong in [&content[..content.len() - 1], &[content.as_slice(), b"x"].concat(), &vec![0; content.len()]] {
+        request.object = object(wrong, CacheControl::Immutable);
+        let error = in_parts(&s3).upload(&cx(), &request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!((s3.uploads(), s3.keys().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_and_a_dropped_call_leave_no_upload_behind() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (request, _) = large(dir.path());
+    s3.fates(|line| match line.starts_with("PUT") && line.ends_with("?uploadId") {
+        true => Fate::Silence,
+        false => Fate::Answered,
+    });
+    let token = CancellationToken::new();
+    let cancelled = cx().with_cancellation(token.clone());
+    s3.watch(move |line| {
+        if line.starts_with("PUT") {
+            token.cancel();
+        }
+    });
+    let error = in_parts(&s3).upload(&cancelled, &request).await.unwrap_err();
+    assert_eq!((error.kind(), s3.uploads()), (ErrorKind::Cancelled, 0));
+
+    s3.watch(|_| {});
+    s3.clear_log();
+    let (cdn, cx) = (in_parts(&s3), cx());
+    let call = cdn.upload(&cx, &request);
+    let begun = async {
+        while !s3.log().iter().any(|line| line.starts_with("PUT")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { _ = call => panic!("nothing answers"), () = begun => {} }
+    while s3.uploads() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn another_content_under_a_name_for_ever_is_a_conflict_that_names_both() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("a");
+    for (number, content) in ["one", "two"].into_iter().enumerate() {
+        fs::write(&path, content).unwrap();
+        let request = UploadRequest::new("a.4f2a91c0.js", &path, object(content.as_bytes(), CacheControl::Immutable));
+        let result = cdn(&s3).upload(&cx(), &request).await;
+        if number == 1 {
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None));
+            for digest in ["one", "two"].map(Digest::of) {
+                assert!(error.report().contains(&digest.to_string()), "{}", error.report());
+            }
+        }
+    }
+    assert_eq!(text(&s3, "site/a.4f2a91c0.js"), "one");
+}
+
+#[tokio::test]
+async fn an_asset_that_another_tool_uploaded_is_taken_over_if_it_is_the_same() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    s3.plant("site/logo.0123abcd.svg", "logo");
+    let report = release(&s3, dir.path(), 1).await;
+    assert_eq!(report.uploaded, 3);
+    let logo = s3.object("site/logo.0123abcd.svg").unwrap();
+    assert_eq!(logo.headers["content-type"], "image/svg+xml", "and has its headers");
+    s3.plant(&format!("site/{}", script(2)), "SCRIPT 2");
+    let error = publish(&cx(), &cdn(&s3), &site(dir.path(), 2).await, &PublishOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn an_asset_that_was_sent_with_other_headers_gets_the_right_ones_with_the_switch() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let wrong = source(dir.path(), 1).content_type("*.js", "text/plain").prepare(&cx()).await.unwrap();
+    let (key, object) = wrong.manifest().0.iter().find(|(key, _)| **key == script(1)).unwrap();
+    let request = UploadRequest::new(key, &wrong.files()[key], object.clone());
+    cdn(&s3).upload(&cx(), &request).await.unwrap();
+    let report = release(&s3, dir.path(), 1).await;
+    assert_eq!(report.uploaded, 3);
+    let script = s3.object(&format!("site/{}", script(1))).unwrap();
+    assert_eq!(script.headers["content-type"], "text/javascript; charset=utf-8");
+}
