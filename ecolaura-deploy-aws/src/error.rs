@@ -45,24 +45,30 @@ struct Refusal {
 
 impl Call<'_> {
     /// Makes the call.
-    pub(crate) async fn send<T, E>(
+    pub(crate) fn send<T, E>(
         &self,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T>
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T>> + Send
     where
-        E: ProvideErrorMetadata + StdError + 'static,
+        E: ProvideErrorMetadata + StdError + Send + 'static,
+        T: Send,
     {
-        self.attempt(request).await?.map_err(|error| self.failed(&error))
+        let answer = self.attempt(request);
+        async move { answer.await?.map_err(|error| self.failed(&error)) }
     }
 
     /// Makes the call, for callers that know what to do with some refusals; [`Call::failed`] is for the others.
-    pub(crate) async fn attempt<T, E>(
+    pub(crate) fn attempt<T, E>(
         &self,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<Result<T, SdkError<E, HttpResponse>>> {
-        tracing::debug!(target: CALLS, action = self.action, resource = self.resource, "call");
-        let answer = self.cx.bounded(self.operation, request).await;
-        answer.map_err(|error| self.about(error.with_effect(self.unknown())))
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<Result<T, SdkError<E, HttpResponse>>>> + Send {
+        // The SDK's futures take kilobytes each, which would add up in those of the callers.
+        let request = Box::pin(request);
+        async move {
+            tracing::debug!(target: CALLS, action = self.action, resource = self.resource, "call");
+            let answer = self.cx.bounded(self.operation, request).await;
+            answer.map_err(|error| self.about(error.with_effect(self.unknown())))
+        }
     }
 
     /// The error of this call.

@@ -26,6 +26,8 @@ mod error;
 #[cfg_attr(not(feature = "secrets-manager"), expect(dead_code, reason = "some services use the rest"))]
 mod fake;
 
+#[cfg(feature = "ecr")]
+pub mod ecr;
 #[cfg(feature = "eks")]
 pub mod eks;
 #[cfg(feature = "secrets-manager")]
