@@ -203,6 +203,10 @@ impl Account {
     }
 
     /// A call that may have changed something when no answer came.
+    #[cfg_attr(
+        not(any(test, feature = "ecr", feature = "secrets-manager")),
+        expect(dead_code, reason = "only services change something")
+    )]
     pub(crate) fn writes<'a>(
         &self,
         within: (&'a Context, &'static str),

@@ -23,7 +23,10 @@ pub mod access;
 mod account;
 mod error;
 #[cfg(test)]
-#[cfg_attr(not(feature = "secrets-manager"), expect(dead_code, reason = "some services use the rest"))]
+#[cfg_attr(
+    not(any(feature = "ecr", feature = "secrets-manager")),
+    expect(dead_code, reason = "some services use the rest")
+)]
 mod fake;
 
 #[cfg(feature = "ecr")]
