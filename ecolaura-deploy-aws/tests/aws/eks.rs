@@ -36,9 +36,9 @@ async fn what_a_token_asks_is_answered_with_who_we_are() {
     let url = String::from_utf8(URL_SAFE_NO_PAD.decode(question).unwrap()).unwrap();
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut connection = tokio::net::TcpStream::connect(host).await.unwrap();
-    // moto tells services apart by their hosts where no header is signed.
-    let headers = format!("Host: sts.{REGION}.amazonaws.com\r\nx-k8s-aws-id: x\r\nConnection: close");
-    let request = format!("GET /{path} HTTP/1.1\r\n{headers}\r\n\r\n");
+    // moto looks for the service in this header alone; which account it is, it tells anybody.
+    let service = format!("Authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20270115/{REGION}/sts/aws4_request, x");
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n{service}\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
