@@ -136,17 +136,7 @@ impl EcrScanner {
         let call = self.account.reads((asked.cx, OPERATION), "ecr:DescribeImageScanFindings", &asked.resource);
         let request = self.client.describe_image_scan_findings().repository_name(asked.repository);
         let request = request.image_id(asked.id()).max_results(1000).set_next_token(next);
-        match call.attempt(request.send()).await? {
-            Ok(page) => Ok(Some(page)),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DescribeImageScanFindingsError::is_scan_not_found_exception) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(call.failed(&error)),
-        }
+        call.unless(DescribeImageScanFindingsError::is_scan_not_found_exception, request.send()).await
     }
 
     /// Starts a scan; an outcome if none can be.

@@ -49,17 +49,10 @@ impl<'a> Calls<'a> {
 
     /// The repository, if it is there; as much of it as `wished` speaks of.
     pub(super) async fn find(&self, wished: &Wished) -> Result<Option<Found>> {
-        let call = self.reads("ecr:DescribeRepositories");
-        let answer = match call.attempt(self.client.describe_repositories().repository_names(self.name).send()).await? {
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DescribeRepositoriesError::is_repository_not_found_exception) =>
-            {
-                return Ok(None);
-            }
-            answer => answer.map_err(|error| call.failed(&error))?,
-        };
+        let missing = DescribeRepositoriesError::is_repository_not_found_exception;
+        let request = self.client.describe_repositories().repository_names(self.name).send();
+        let answer = self.reads("ecr:DescribeRepositories").unless(missing, request).await?;
+        let Some(answer) = answer else { return Ok(None) };
         let Some(repository) = answer.repositories().first() else { return Ok(None) };
         Ok(Some(Found {
             mutability: mutability(repository),
@@ -72,17 +65,10 @@ impl<'a> Calls<'a> {
     }
 
     async fn lifecycle(&self) -> Result<Option<serde_json::Value>> {
-        let call = self.reads("ecr:GetLifecyclePolicy");
-        let answer = match call.attempt(self.client.get_lifecycle_policy().repository_name(self.name).send()).await? {
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(GetLifecyclePolicyError::is_lifecycle_policy_not_found_exception) =>
-            {
-                return Ok(None);
-            }
-            answer => answer.map_err(|error| call.failed(&error))?,
-        };
+        let none = GetLifecyclePolicyError::is_lifecycle_policy_not_found_exception;
+        let request = self.client.get_lifecycle_policy().repository_name(self.name).send();
+        let answer = self.reads("ecr:GetLifecyclePolicy").unless(none, request).await?;
+        let Some(answer) = answer else { return Ok(None) };
         let text = answer.lifecycle_policy_text().unwrap_or_default();
         let document = serde_json::from_str(text).map_err(|error| {
             Error::new(ErrorKind::Corrupt, "ecr.repository", "the lifecycle policy is no JSON").with_source(error)
@@ -110,16 +96,8 @@ impl<'a> Calls<'a> {
         for (key, value) in &wished.labels {
             request = request.tags(tag(key, value)?);
         }
-        match call.attempt(request.send()).await? {
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(CreateRepositoryError::is_repository_already_exists_exception) =>
-            {
-                Ok(false)
-            }
-            answer => answer.map(|_| true).map_err(|error| call.failed(&error)),
-        }
+        let there = CreateRepositoryError::is_repository_already_exists_exception;
+        Ok(call.unless(there, request.send()).await?.is_some())
     }
 
     /// Changes one setting.
@@ -155,18 +133,9 @@ impl<'a> Calls<'a> {
     }
 
     async fn take_lifecycle_away(&self) -> Result<()> {
-        let call = self.writes("ecr:DeleteLifecyclePolicy");
-        let answer = call.attempt(self.client.delete_lifecycle_policy().repository_name(self.name).send()).await?;
-        match answer {
-            Err(error)
-                if !error
-                    .as_service_error()
-                    .is_some_and(DeleteLifecyclePolicyError::is_lifecycle_policy_not_found_exception) =>
-            {
-                Err(call.failed(&error))
-            }
-            _ => Ok(()),
-        }
+        let none = DeleteLifecyclePolicyError::is_lifecycle_policy_not_found_exception;
+        let request = self.client.delete_lifecycle_policy().repository_name(self.name).send();
+        self.writes("ecr:DeleteLifecyclePolicy").unless(none, request).await.map(drop)
     }
 }
 
