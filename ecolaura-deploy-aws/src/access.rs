@@ -123,7 +123,7 @@ impl Policy {
     ///
     /// Fails with [`ErrorKind::LimitExceeded`] if it is longer than a managed policy may be.
     pub fn document(&self) -> Result<Value> {
-        let document = document(self.grants.iter().map(Grant::statement).collect());
+        let document = document(&self.grants.iter().map(Grant::statement).collect::<Vec<_>>());
         let length = document.to_string().len();
         if length > LONGEST {
             let message = format!("the policy has {length} characters, and a managed one may have {LONGEST}");
@@ -134,7 +134,7 @@ impl Policy {
     }
 }
 
-fn document(statements: Vec<Value>) -> Value {
+fn document(statements: &[Value]) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 

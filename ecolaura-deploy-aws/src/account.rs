@@ -71,6 +71,12 @@ impl Scope {
         let Self { partition, region, account } = self;
         format!("arn:{partition}:{service}:{region}:{account}:{resource}")
     }
+
+    /// What the names of AWS's hosts end with there.
+    #[cfg(feature = "ecr")]
+    pub(crate) fn domain(&self) -> &'static str {
+        domain(&self.region)
+    }
 }
 
 /// The partition of a region, by the beginning of its name.
@@ -85,6 +91,20 @@ fn partition(region: &str) -> &'static str {
         ("eusc-", "aws-eusc"),
     ];
     partitions.into_iter().find(|(start, _)| region.starts_with(start)).map_or("aws", |(_, partition)| partition)
+}
+
+/// What the names of AWS's hosts in `region` end with.
+#[cfg(any(feature = "ecr", feature = "eks"))]
+pub(crate) fn domain(region: &str) -> &'static str {
+    match partition(region) {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-eusc" => "amazonaws.eu",
+        "aws-iso" => "c2s.ic.gov",
+        "aws-iso-b" => "sc2s.sgov.gov",
+        "aws-iso-e" => "cloud.adc-e.uk",
+        "aws-iso-f" => "csp.hci.ic.gov",
+        _ => "amazonaws.com",
+    }
 }
 
 impl Account {
@@ -183,6 +203,10 @@ impl Account {
     }
 
     /// A call that may have changed something when no answer came.
+    #[cfg_attr(
+        not(any(test, feature = "ecr", feature = "secrets-manager")),
+        expect(dead_code, reason = "only services change something")
+    )]
     pub(crate) fn writes<'a>(
         &self,
         within: (&'a Context, &'static str),

@@ -10,7 +10,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
-use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, Retry};
+use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, Retry, causes};
 
 /// The target of `tracing` at which each call says its `action` and `resource`.
 pub const CALLS: &str = "ecolaura_deploy_aws::call";
@@ -45,24 +45,51 @@ struct Refusal {
 
 impl Call<'_> {
     /// Makes the call.
-    pub(crate) async fn send<T, E>(
+    pub(crate) fn send<T, E>(
         &self,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T>
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T>> + Send
     where
-        E: ProvideErrorMetadata + StdError + 'static,
+        E: ProvideErrorMetadata + StdError + Send + 'static,
+        T: Send,
     {
-        self.attempt(request).await?.map_err(|error| self.failed(&error))
+        let answer = self.attempt(request);
+        async move { answer.await?.map_err(|error| self.failed(&error)) }
     }
 
     /// Makes the call, for callers that know what to do with some refusals; [`Call::failed`] is for the others.
-    pub(crate) async fn attempt<T, E>(
+    pub(crate) fn attempt<T, E>(
         &self,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<Result<T, SdkError<E, HttpResponse>>> {
-        tracing::debug!(target: CALLS, action = self.action, resource = self.resource, "call");
-        let answer = self.cx.bounded(self.operation, request).await;
-        answer.map_err(|error| self.about(error.with_effect(self.unknown())))
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<Result<T, SdkError<E, HttpResponse>>>> + Send {
+        // The SDK's futures take kilobytes each, which would add up in those of the callers.
+        let request = Box::pin(request);
+        async move {
+            tracing::debug!(target: CALLS, action = self.action, resource = self.resource, "call");
+            let answer = self.cx.bounded(self.operation, request).await;
+            answer.map_err(|error| self.about(error.with_effect(self.unknown())))
+        }
+    }
+
+    /// Makes the call; `None` if it is refused in the way that `expected` knows.
+    #[cfg_attr(not(any(feature = "ecr", feature = "secrets-manager")), expect(dead_code, reason = "services use it"))]
+    pub(crate) fn unless<T, E>(
+        &self,
+        expected: fn(&E) -> bool,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<Option<T>>> + Send
+    where
+        E: ProvideErrorMetadata + StdError + Send + 'static,
+        T: Send,
+    {
+        let answer = self.attempt(request);
+        async move {
+            match answer.await? {
+                Ok(answer) => Ok(Some(answer)),
+                Err(error) if error.as_service_error().is_some_and(expected) => Ok(None),
+                Err(error) => Err(self.failed(&error)),
+            }
+        }
     }
 
     /// The error of this call.
@@ -147,7 +174,7 @@ impl Call<'_> {
     }
 
     fn said(&self, error: &(dyn StdError + 'static)) -> String {
-        format!("{} on {}: {}", self.action, self.resource, self.clean(&chain(error)))
+        format!("{} on {}: {}", self.action, self.resource, self.clean(&causes(error)))
     }
 
     fn clean(&self, text: &str) -> String {
@@ -173,7 +200,7 @@ impl Refusal {
 
 /// The error where nobody gave credentials.
 pub(crate) fn no_credentials(cx: &Context, operation: &'static str, error: &(dyn StdError + 'static)) -> Error {
-    let message = format!("there are no credentials: {}", clean(cx, &chain(error)));
+    let message = format!("there are no credentials: {}", clean(cx, &causes(error)));
     Error::new(ErrorKind::Unauthenticated, operation, message).advice(
         "set AWS_PROFILE, log in, or run where a role is given: a pod with an identity, an instance with a profile",
     )
@@ -188,16 +215,4 @@ fn clean(cx: &Context, text: &str) -> String {
     let text = cx.redactor().redact(text);
     let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
     text[..end].to_owned()
-}
-
-/// The causes in one line, none twice.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    for cause in std::iter::successors(error.source(), |cause| (**cause).source()) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

@@ -25,9 +25,14 @@ pub mod access;
 mod account;
 mod error;
 #[cfg(test)]
-#[cfg_attr(not(feature = "secrets-manager"), expect(dead_code, reason = "some services use the rest"))]
+#[cfg_attr(
+    not(any(feature = "ecr", feature = "secrets-manager")),
+    expect(dead_code, reason = "some services use the rest")
+)]
 mod fake;
 
+#[cfg(feature = "ecr")]
+pub mod ecr;
 #[cfg(feature = "eks")]
 pub mod eks;
 #[cfg(feature = "s3")]

@@ -97,10 +97,9 @@ impl SecretsManager {
         let call = self.account.writes((cx, OPERATION), "secretsmanager:PutSecretValue", &resource);
         let request = self.client.put_secret_value().secret_id(name).secret_string(value.expose());
         let request = request.client_request_token(&version).version_stages(&self.stage);
-        if let Err(error) = call.attempt(request.send()).await? {
-            if !error.as_service_error().is_some_and(PutSecretValueError::is_resource_not_found_exception) {
-                return Err(put_already(call.failed(&error), name));
-            }
+        let missing = PutSecretValueError::is_resource_not_found_exception;
+        let put = call.unless(missing, request.send()).await.map_err(|error| put_already(error, name))?;
+        if put.is_none() {
             self.create(cx, name, value, &version, &resource).await?;
         }
         Ok(SecretRef::new(self.name.clone(), name, version))

@@ -64,7 +64,7 @@ pub fn github(scope: &Scope, repository: &str, workflow: &Workflow) -> Result<Va
         return Err(Error::invalid(OPERATION, format!("`{repository}` is no repository: expected `owner/name`")));
     }
     let subject = format!("repo:{repository}:{workflow}");
-    web_identity(scope, GITHUB, &subject)
+    Ok(web_identity(scope, GITHUB, &subject))
 }
 
 /// Lets in the pods of `service_account` in `namespace` by the cluster's own identity provider, `issuer`
@@ -76,7 +76,7 @@ pub fn service_account(scope: &Scope, issuer: &str, namespace: &str, service_acc
     if issuer.contains("://") {
         return Err(Error::invalid(OPERATION, format!("`{issuer}` has a scheme")).advice("leave `https://` away"));
     }
-    web_identity(scope, issuer, &format!("system:serviceaccount:{namespace}:{service_account}"))
+    Ok(web_identity(scope, issuer, &format!("system:serviceaccount:{namespace}:{service_account}")))
 }
 
 /// Lets in the pods of `service_account` in `namespace` of `cluster` by EKS Pod Identity.
@@ -84,7 +84,7 @@ pub fn pod_identity(scope: &Scope, cluster: &str, namespace: &str, service_accou
     for (what, name) in [("cluster", cluster), ("namespace", namespace), ("service account", service_account)] {
         plain(what, name)?;
     }
-    Ok(document(vec![json!({
+    Ok(document(&[json!({
         "Effect": "Allow",
         "Principal": {"Service": "pods.eks.amazonaws.com"},
         "Action": ["sts:AssumeRole", "sts:TagSession"],
@@ -96,9 +96,9 @@ pub fn pod_identity(scope: &Scope, cluster: &str, namespace: &str, service_accou
     })]))
 }
 
-fn web_identity(scope: &Scope, issuer: &str, subject: &str) -> Result<Value> {
+fn web_identity(scope: &Scope, issuer: &str, subject: &str) -> Value {
     let Scope { partition, account, .. } = scope;
-    Ok(document(vec![json!({
+    document(&[json!({
         "Effect": "Allow",
         "Principal": {"Federated": format!("arn:{partition}:iam::{account}:oidc-provider/{issuer}")},
         "Action": ["sts:AssumeRoleWithWebIdentity"],
@@ -106,7 +106,7 @@ fn web_identity(scope: &Scope, issuer: &str, subject: &str) -> Result<Value> {
             format!("{issuer}:aud"): "sts.amazonaws.com",
             format!("{issuer}:sub"): subject,
         }},
-    })]))
+    })])
 }
 
 /// A name that stands for itself alone, also if somebody reads it as a pattern.

@@ -116,7 +116,7 @@ impl Connect {
         if let Some(provider) = self.given() {
             loader = loader.credentials_provider(provider);
         }
-        let config = cx.bounded(OPERATION, loader.load()).await?;
+        let config = cx.bounded(OPERATION, Box::pin(loader.load())).await?;
         let Some(region) = config.region().map(|region| region.as_ref().to_owned()) else {
             return Err(Error::invalid(OPERATION, "no region is known")
                 .with("profile", self.profile.as_deref().unwrap_or("default"))

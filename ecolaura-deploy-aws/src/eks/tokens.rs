@@ -20,7 +20,7 @@ use ecolaura_deploy_core::{
     backend::{Token, TokenSource},
 };
 
-use crate::{Account, error};
+use crate::{Account, account, error};
 
 const OPERATION: &str = "eks.token";
 const PREFIX: &str = "k8s-aws-v1.";
@@ -29,7 +29,7 @@ const PREFIX: &str = "k8s-aws-v1.";
 const CLUSTER: &str = "x-k8s-aws-id";
 
 /// The signature's own life, of which the cluster makes a quarter of an hour.
-const SIGNED: Duration = Duration::from_secs(60);
+const SIGNED: Duration = Duration::from_mins(1);
 
 /// A minute less than a cluster accepts.
 const LIFE: Duration = Duration::from_mins(14);
@@ -56,8 +56,7 @@ impl EksTokens {
     /// The regional STS: the global one is in one region, and may be away while ours is there.
     fn question(&self) -> String {
         let region = self.account.region();
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let aws = format!("https://sts.{region}.{suffix}");
+        let aws = format!("https://sts.{region}.{}", account::domain(region));
         let endpoint = self.account.endpoint().unwrap_or(&aws).trim_end_matches('/');
         format!("{endpoint}/?Action=GetCallerIdentity&Version=2011-06-15")
     }
@@ -113,6 +112,9 @@ impl TokenSource for EksTokens {
 
 impl fmt::Debug for EksTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EksTokens").field("cluster", &self.cluster).field("account", &self.account).finish()
+        f.debug_struct("EksTokens")
+            .field("cluster", &self.cluster)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
     }
 }

@@ -2,8 +2,7 @@
 //! new release is there and finished, or the old one as it was.
 //!
 //! `ECOLAURA_LONG=1` does it at least 200 times at random moments, and at each step alone. `ECOLAURA_SEED` repeats the
-//! random moments of an earlier test, `ECOLAURA_ONLY` names parts: `steps`, `effects`, `damage`, `rivals`, `signals`,
-//! `random`.
+//! random moments of an earlier test.
 
 mod crash;
 mod damage;
@@ -18,33 +17,40 @@ use ecolaura_deploy_core::nonce::{NonceSource as _, RandomNonces};
 use tally::Tally;
 use world::World;
 
+/// How often it is killed at random moments, and how often in the long tier.
+const RANDOM: (u64, u64) = (12, 210);
+
 #[test]
-fn it_survives_whatever_kills_it() {
-    let long = std::env::var_os("ECOLAURA_LONG").is_some();
+fn aborted_at_any_step_it_goes_on() {
+    in_a_world("kill-steps", |world, tally| crash::steps(world, tally, is_long()));
+}
+
+#[test]
+fn effects_that_nobody_recorded_damage_rivals_and_signals_lose_nothing() {
+    in_a_world("kill-others", |world, tally| {
+        crash::effects(world, tally);
+        damage::all(world, tally);
+        rivals::all(world, tally);
+        signals::all(world, tally);
+    });
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on() {
     let seed = std::env::var("ECOLAURA_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed = seed.unwrap_or_else(|| RandomNonces.next() >> 32);
-    let only = std::env::var("ECOLAURA_ONLY").unwrap_or_default();
-    let wanted = |part: &str| only.is_empty() || only.split(',').any(|wanted| wanted == part);
     eprintln!("ECOLAURA_SEED={seed}");
-    let (world, mut tally) = (World::new(), Tally::default());
-    if wanted("steps") {
-        crash::steps(&world, &mut tally, long);
-    }
-    if wanted("effects") {
-        crash::effects(&world, &mut tally);
-    }
-    if wanted("damage") {
-        damage::all(&world, &mut tally);
-    }
-    if wanted("rivals") {
-        rivals::all(&world, &mut tally);
-    }
-    if wanted("signals") {
-        signals::all(&world, &mut tally);
-    }
-    if wanted("random") {
-        random::all(&world, &mut tally, if long { 210 } else { 12 }, seed);
-    }
+    let cases = if is_long() { RANDOM.1 } else { RANDOM.0 };
+    in_a_world("kill-random", |world, tally| random::all(world, tally, cases, seed));
+}
+
+fn is_long() -> bool {
+    std::env::var("ECOLAURA_LONG").is_ok_and(|long| long == "1")
+}
+
+fn in_a_world(name: &str, cases: impl FnOnce(&World, &mut Tally)) {
+    let (world, mut tally) = (World::new(name), Tally::default());
+    cases(&world, &mut tally);
     eprintln!("{} requests were answered meanwhile", world.traffic.answers());
     world.to_old();
     tally.finish();

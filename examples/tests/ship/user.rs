@@ -1,6 +1,7 @@
 //! Somebody who runs `ship` in a folder of their own, and looks at what answers.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -75,6 +76,15 @@ impl Run {
             failed_stable: number(" from stable").unwrap_or_default(),
             failed_after_abort: number(" after the abort").unwrap_or_default(),
         }
+    }
+
+    /// The steps of `environment` that had nothing to do.
+    pub fn unchanged(&self, environment: &str) -> BTreeSet<String> {
+        let step = |line: &str| {
+            let (step, what) = line.strip_prefix(environment)?.strip_prefix('/')?.split_once(' ')?;
+            (what.trim() == "unchanged").then(|| step.to_owned())
+        };
+        self.output.lines().filter_map(step).collect()
     }
 
     /// What to write as an answer, and where: `write {…} to `path` and continue the run`.

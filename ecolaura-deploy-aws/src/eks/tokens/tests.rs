@@ -38,6 +38,9 @@ async fn a_token_is_a_signed_question_bound_to_the_cluster_and_the_region() {
     assert_eq!(parameter("X-Amz-SignedHeaders"), "host%3Bx-k8s-aws-id");
     assert!(parameter("X-Amz-Credential").contains(&format!("{REGION}%2Fsts")), "{parameters:?}");
     assert_eq!(parameter("X-Amz-Date"), "20270115T080000Z");
+    // What the SDK for Python signs the same question with.
+    let signature = "02e76e256b1ad2d825e4cab63ed679ab23fd106331b05c642d736831aa3c8282";
+    assert_eq!(parameter("X-Amz-Signature"), signature);
     assert_eq!(cx.redactor().redact(token.value().expose()), "[redacted]");
     assert!(!format!("{source:?}{token:?}").contains(PREFIX));
 }

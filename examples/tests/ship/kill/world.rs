@@ -30,8 +30,8 @@ pub struct World {
 
 impl World {
     /// With the first release live.
-    pub fn new() -> Self {
-        let user = User::new("kill");
+    pub fn new(name: &str) -> Self {
+        let user = User::new(name);
         let run = user.ship(&["--yes", "--env", "dev", "--keep"]);
         // A second time if the services were slower than their checks: that is not what is tested here.
         if run.code != Some(0) {
