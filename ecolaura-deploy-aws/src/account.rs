@@ -204,7 +204,7 @@ impl Account {
 
     /// A call that may have changed something when no answer came.
     #[cfg_attr(
-        not(any(test, feature = "ecr", feature = "secrets-manager")),
+        not(any(test, feature = "ecr", feature = "s3", feature = "secrets-manager")),
         expect(dead_code, reason = "only services change something")
     )]
     pub(crate) fn writes<'a>(

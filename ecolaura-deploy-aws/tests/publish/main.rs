@@ -1,0 +1,8 @@
+//! The publisher of sites against real servers that speak S3, which `.ci/with-servers` starts: versitygw, which
+//! `ECOLAURA_TEST_S3` names, and moto, which `ECOLAURA_TEST_AWS` names.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod conformance;
+mod publishing;
+mod support;

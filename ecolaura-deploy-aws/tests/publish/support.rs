@@ -1,0 +1,79 @@
+//! Servers, buckets on them, and sites.
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use ecolaura_deploy_aws::{Account, Connect, S3Cdn};
+use ecolaura_deploy_core::{
+    Context, Secret,
+    cdn::{PreparedSite, SiteSource},
+};
+
+pub(crate) const REGION: &str = "eu-central-1";
+const KEY: &str = "ecolaura";
+const SECRET: &str = "a-key-for-tests";
+
+/// The servers that there are. One that is missing is said, or is a failure where nothing may be left out.
+#[expect(clippy::print_stderr, reason = "what is left out is said")]
+pub(crate) fn endpoints() -> Vec<String> {
+    let strict = std::env::var("ECOLAURA_TEST_STRICT").is_ok_and(|value| value == "1");
+    let named = ["ECOLAURA_TEST_S3", "ECOLAURA_TEST_AWS"].into_iter().filter_map(|name| {
+        let address = std::env::var(name).ok().filter(|address| !address.is_empty());
+        assert!(address.is_some() || !strict, "{name} is not set: run the tests by .ci/with-servers");
+        if address.is_none() {
+            eprintln!("left out: {name} is not set; .ci/with-servers starts the server");
+        }
+        address
+    });
+    named.collect()
+}
+
+pub(crate) fn cx() -> Context {
+    Context::new("test".parse().unwrap()).with_deadline_in(Duration::from_mins(5))
+}
+
+pub(crate) async fn account(endpoint: &str) -> Account {
+    let connect = Connect::new().region(REGION).endpoint(endpoint).path_style();
+    connect.keys(KEY, Secret::new(SECRET.to_owned())).connect(&cx()).await.unwrap()
+}
+
+pub(crate) fn client(account: &Account) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(account.sdk_config()).force_path_style(true).build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// A new bucket.
+pub(crate) async fn bucket(account: &Account) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let name = format!("site-{}-{now}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
+    client(account).create_bucket().bucket(&name).create_bucket_configuration(place).send().await.unwrap();
+    name
+}
+
+/// A site in a new bucket.
+pub(crate) async fn cdn(endpoint: &str) -> S3Cdn {
+    let account = account(endpoint).await;
+    let bucket = bucket(&account).await;
+    S3Cdn::new("web".parse().unwrap(), account, bucket).prefix("site")
+}
+
+pub(crate) fn script(number: u32) -> String {
+    format!("app {:08x}ü.{:08x}.js", number, 0xabcd_1000 + number)
+}
+
+/// A page that names its assets, one of them new in each release.
+pub(crate) async fn site(dir: &Path, number: u32) -> PreparedSite {
+    let dist = dir.join(format!("dist-{number}"));
+    fs::create_dir_all(&dist).unwrap();
+    fs::write(dist.join("index.html"), format!("{} logo.0123abcd.svg", script(number))).unwrap();
+    fs::write(dist.join("404.html"), "no such page").unwrap();
+    fs::write(dist.join(script(number)), format!("script {number}")).unwrap();
+    fs::write(dist.join("logo.0123abcd.svg"), "logo").unwrap();
+    SiteSource::new(dist).prepare(&cx()).await.unwrap()
+}
