@@ -21,6 +21,8 @@
 
 mod bucket;
 mod headers;
+#[cfg(feature = "cloudfront")]
+mod invalidate;
 mod prune;
 mod publisher;
 mod reader;

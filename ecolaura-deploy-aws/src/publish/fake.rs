@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     fmt::Write as _,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use aws_config::{BehaviorVersion, Region};
@@ -22,7 +22,10 @@ use aws_smithy_types::{body::SdkBody, date_time::Format};
 use aws_types::SdkConfig;
 use ecolaura_deploy_core::vocabulary::Digest;
 
+use self::cloudfront::FakeCloudFront;
 use crate::{Account, account::retries};
+
+mod cloudfront;
 
 pub(crate) const BUCKET: &str = "site-bucket";
 
@@ -72,6 +75,7 @@ pub(crate) struct FakeS3 {
     state: Arc<Mutex<State>>,
     fates: Arc<Mutex<Box<Fates>>>,
     watch: Arc<Mutex<Box<Watch>>>,
+    cloudfront: Arc<Mutex<FakeCloudFront>>,
 }
 
 impl fmt::Debug for FakeS3 {
@@ -116,7 +120,19 @@ impl FakeS3 {
     pub(crate) fn new() -> Self {
         let fates: Box<Fates> = Box::new(|_| Fate::Answered);
         let watch: Box<Watch> = Box::new(|_| {});
-        Self { state: Arc::default(), fates: Arc::new(Mutex::new(fates)), watch: Arc::new(Mutex::new(watch)) }
+        let (fates, watch) = (Arc::new(Mutex::new(fates)), Arc::new(Mutex::new(watch)));
+        Self { state: Arc::default(), fates, watch, cloudfront: Arc::default() }
+    }
+
+    pub(crate) fn cloudfront(&self) -> MutexGuard<'_, FakeCloudFront> {
+        self.cloudfront.lock().unwrap()
+    }
+
+    fn answer(&self, asked: &Asked, state: &mut State) -> HttpResponse {
+        match asked.key.starts_with("2020-05-31/distribution/") {
+            true => self.cloudfront().answer(asked),
+            false => state.answer(asked),
+        }
     }
 
     /// From here on requests meet the fate that `fates` tells, by `METHOD key`.
@@ -191,10 +207,10 @@ impl HttpConnector for FakeS3 {
                 Fate::Refused(status, code) => Some(refusal(status, code)),
                 Fate::Silence => None,
                 Fate::Broken => {
-                    state.answer(&asked);
+                    self.answer(&asked, &mut state);
                     Some(refusal(500, "InternalError"))
                 }
-                Fate::Answered | Fate::Lost => Some(state.answer(&asked)),
+                Fate::Answered | Fate::Lost => Some(self.answer(&asked, &mut state)),
             }
         };
         (self.watch.lock().unwrap())(&asked.line);

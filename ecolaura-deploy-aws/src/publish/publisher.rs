@@ -49,6 +49,8 @@ pub struct S3Cdn {
     pub(super) known: Arc<Known>,
     pub(super) contents: Arc<Known>,
     memory: Arc<Semaphore>,
+    #[cfg(feature = "cloudfront")]
+    pub(super) distribution: Option<super::invalidate::Distribution>,
 }
 
 impl S3Cdn {
@@ -63,6 +65,8 @@ impl S3Cdn {
             known: Arc::default(),
             contents: Arc::default(),
             memory: Arc::new(Semaphore::new(MEMORY as usize)),
+            #[cfg(feature = "cloudfront")]
+            distribution: None,
         }
     }
 
@@ -157,8 +161,15 @@ impl CdnPublisher for S3Cdn {
         self.switch((cx, OPERATION), activation).await
     }
 
-    async fn invalidate(&self, cx: &Context, _invalidation: &Invalidation) -> Result<()> {
-        cx.check("cdn.invalidate")
+    #[cfg_attr(not(feature = "cloudfront"), expect(unused_variables, reason = "no cache is before the bucket"))]
+    async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()> {
+        const OPERATION: &str = "cdn.invalidate";
+        cx.check(OPERATION)?;
+        #[cfg(feature = "cloudfront")]
+        if let Some(distribution) = &self.distribution {
+            return distribution.invalidate((cx, OPERATION), invalidation).await;
+        }
+        Ok(())
     }
 
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {

@@ -23,6 +23,8 @@ use super::{
 
 mod browsing;
 mod failing;
+#[cfg(feature = "cloudfront")]
+mod invalidating;
 mod sending;
 
 fn cx() -> Context {

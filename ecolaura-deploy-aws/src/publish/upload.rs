@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use ecolaura_deploy_core::{
-    Error, ErrorKind, Result,
+    Effect, Error, ErrorKind, Result,
     backend::{SiteObject, UploadRequest},
     vocabulary::{Digest, Digester},
 };
@@ -50,21 +50,29 @@ impl S3Cdn {
             return Ok(false);
         }
         let stored = match object.size > self.part {
-            true => self.send_parts(within, request, &place).await?,
-            false => self.send_whole(within, request, &place).await?,
+            true => self.send_parts(within, request, &place).await,
+            false => self.send_whole(within, request, &place).await,
         };
-        if stored {
-            self.note(key, object);
-            return Ok(true);
+        match stored {
+            Ok(true) => self.note(key, object),
+            Ok(false) => return self.found(within, request, &place).await.map(|()| false),
+            // No answer came, or none that says what happened: what is there says it.
+            Err(error) if error.effect() == Effect::Unknown => match self.occupied(within, request, &place).await {
+                Ok(true) => {}
+                _ => return Err(error),
+            },
+            Err(error) => return Err(error),
         }
-        match self.occupied(within, request, &place).await? {
-            true => Ok(false),
-            false => Err(Error::new(
-                ErrorKind::Unavailable,
-                within.1,
-                format!("`{}` was there and is gone again", self.bucket.url(&place.key)),
-            )),
+        Ok(true)
+    }
+
+    /// Makes sure that what was in the way is the wanted content.
+    async fn found(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<()> {
+        if self.occupied(within, request, place).await? {
+            return Ok(());
         }
+        let message = format!("`{}` was there and is gone again", self.bucket.url(&place.key));
+        Err(Error::new(ErrorKind::Unavailable, within.1, message))
     }
 
     fn place(&self, within: Within<'_>, key: &str, object: &SiteObject) -> Result<Place> {

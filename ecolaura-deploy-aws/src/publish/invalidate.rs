@@ -1,0 +1,222 @@
+//! Making `CloudFront` forget.
+
+use std::time::Duration;
+
+use aws_sdk_cloudfront::{
+    Client,
+    error::SdkError,
+    operation::create_invalidation::CreateInvalidationError,
+    types::{InvalidationBatch, Paths},
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use ecolaura_deploy_core::{Effect, Error, ErrorKind, Result, backend::Invalidation};
+use tokio::time::Instant;
+
+use super::{S3Cdn, bucket::Within};
+use crate::{Account, Scope};
+
+/// How long an invalidation may take, the wait for its turn included.
+const PATIENCE: Duration = Duration::from_mins(15);
+/// How often it is asked for when `CloudFront` does not serve, beside what the SDK tries.
+const TRIES: u32 = 3;
+/// The first and the longest pause between two questions.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(20));
+
+/// A distribution that is before the bucket.
+#[derive(Debug, Clone)]
+pub(super) struct Distribution {
+    pub(super) id: String,
+    pub(super) client: Client,
+    account: Account,
+    /// What viewers' paths begin with, without `/` at the end.
+    pub(super) below: String,
+    patience: Duration,
+}
+
+impl S3Cdn {
+    /// With the distribution `id` before the bucket, whose caches are told to forget. Its origin's path should be the
+    /// prefix.
+    pub fn distribution(mut self, id: impl Into<String>) -> Self {
+        let (account, client) = (self.bucket.account.clone(), Client::new(self.bucket.account.sdk_config()));
+        let distribution = Distribution { id: id.into(), client, account, below: String::new(), patience: PATIENCE };
+        self.distribution = Some(distribution);
+        self
+    }
+
+    /// Viewers see the site below `path` of the distribution, whose origin's path is then not the whole prefix. Counts
+    /// if it comes after [`S3Cdn::distribution`].
+    pub fn seen_below(mut self, path: impl AsRef<str>) -> Self {
+        if let Some(distribution) = &mut self.distribution {
+            distribution.below = match path.as_ref().trim_matches('/') {
+                "" => String::new(),
+                path => format!("/{path}"),
+            };
+        }
+        self
+    }
+
+    /// How long an invalidation is waited for (default 15 minutes). Counts if it comes after [`S3Cdn::distribution`].
+    pub fn invalidated_within(mut self, patience: Duration) -> Self {
+        if let Some(distribution) = &mut self.distribution {
+            distribution.patience = patience;
+        }
+        self
+    }
+}
+
+/// What is to be done about a refusal.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Others are under way; ask again later.
+    TooMany,
+    /// The reference was used for other paths.
+    Reused,
+    Other,
+}
+
+/// `CloudFront` names a reused reference in two ways, of which its model knows neither.
+fn refusal(code: Option<&str>, message: Option<&str>) -> Refusal {
+    match code {
+        Some("TooManyInvalidationsInProgress") => Refusal::TooMany,
+        Some("InvalidationBatchAlreadyExists") => Refusal::Reused,
+        Some("InvalidArgument") if message.is_some_and(|text| text.to_lowercase().contains("caller reference")) => {
+            Refusal::Reused
+        }
+        _ => Refusal::Other,
+    }
+}
+
+/// The pause before question `number`.
+fn pause(number: u32) -> Duration {
+    PAUSES.0.saturating_mul(2_u32.saturating_pow(number)).min(PAUSES.1)
+}
+
+impl Distribution {
+    /// As policies name it; its account is the caller's own.
+    pub(super) fn arn(&self) -> String {
+        let Scope { partition, .. } = Scope::new(self.account.region(), "");
+        format!("arn:{partition}:cloudfront::*:distribution/{}", self.id)
+    }
+
+    /// Asks for it, and waits until it is done. Asking again under the same reference finds the same invalidation.
+    pub(super) async fn invalidate(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<()> {
+        if invalidation.paths.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.patience;
+        let batch = self.batch(within, invalidation)?;
+        let id = self.ask(within, &batch, deadline).await?;
+        self.await_end(within, &id, deadline).await
+    }
+
+    fn batch(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<InvalidationBatch> {
+        let paths: Vec<String> = invalidation.paths.iter().map(|path| format!("{}{path}", self.below)).collect();
+        let quantity = i32::try_from(paths.len()).unwrap_or(i32::MAX);
+        let incomplete = |error| Error::internal(within.1, "an incomplete invalidation").with_source(error);
+        let paths = Paths::builder().quantity(quantity).set_items(Some(paths)).build().map_err(incomplete)?;
+        let batch = InvalidationBatch::builder().caller_reference(&invalidation.reference).paths(paths);
+        batch.build().map_err(incomplete)
+    }
+
+    /// The id of the invalidation.
+    async fn ask(&self, within: Within<'_>, batch: &InvalidationBatch, deadline: Instant) -> Result<String> {
+        let mut tries = 0;
+        for number in 0.. {
+            let call = self.account.writes(within, "cloudfront:CreateInvalidation", self.arn());
+            let request = self.client.create_invalidation().distribution_id(&self.id).invalidation_batch(batch.clone());
+            let error = match call.attempt(request.send()).await? {
+                Ok(answer) => return self.id_of(within, answer.invalidation),
+                Err(error) => error,
+            };
+            match Self::refusal(&error) {
+                Refusal::TooMany if Instant::now() < deadline => {
+                    within.0.status(format!("distribution {} is busy with other invalidations", self.id));
+                }
+                Refusal::TooMany => return Err(self.late(within, "has not begun: others are in progress")),
+                Refusal::Reused => return Err(self.reused(within, batch, call.failed(&error))),
+                Refusal::Other => {
+                    tries += 1;
+                    let failed = call.failed(&error);
+                    let again = matches!(failed.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited);
+                    if !again || tries == TRIES {
+                        return Err(failed);
+                    }
+                }
+            }
+            within.0.sleep(within.1, pause(number)).await?;
+        }
+        Err(self.late(within, "has not begun"))
+    }
+
+    fn refusal(error: &SdkError<CreateInvalidationError, HttpResponse>) -> Refusal {
+        let meta = error.as_service_error().map(CreateInvalidationError::meta);
+        refusal(meta.and_then(|meta| meta.code()), meta.and_then(|meta| meta.message()))
+    }
+
+    fn id_of(&self, within: Within<'_>, found: Option<aws_sdk_cloudfront::types::Invalidation>) -> Result<String> {
+        let id = found.map(|invalidation| invalidation.id);
+        id.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, within.1, "the answer names no invalidation").with("distribution", &self.id)
+        })
+    }
+
+    async fn await_end(&self, within: Within<'_>, id: &str, deadline: Instant) -> Result<()> {
+        for number in 0.. {
+            let call = self.account.reads(within, "cloudfront:GetInvalidation", self.arn());
+            let request = self.client.get_invalidation().distribution_id(&self.id).id(id);
+            match call.send(request.send()).await {
+                Ok(answer) if answer.invalidation.as_ref().is_some_and(|found| found.status == "Completed") => return Ok(()),
+                Ok(_) => {}
+                // It goes on whether it can be asked or not.
+                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited) => {}
+                Err(error) => return Err(error.with("invalidation", id).with_effect(Effect::Complete)),
+            }
+            if Instant::now() >= deadline {
+                return Err(self
+                    .late(within, "is still in progress")
+                    .with("invalidation", id)
+                    .with_effect(Effect::Complete));
+            }
+            within.0.sleep(within.1, pause(number)).await?;
+        }
+        Ok(())
+    }
+
+    fn late(&self, within: Within<'_>, what: &str) -> Error {
+        let minutes = self.patience.as_secs() / 60;
+        let message =
+            format!("the invalidation {what} after {minutes} min; the switch is done, the new release is served");
+        Error::new(ErrorKind::Timeout, within.1, message).with("distribution", &self.id).advice(
+            "caches may hold old pages for as long as these allow; run again to wait on: nothing is asked for twice",
+        )
+    }
+
+    fn reused(&self, within: Within<'_>, batch: &InvalidationBatch, cause: Error) -> Error {
+        let message = format!("reference `{}` was used for other paths before", batch.caller_reference());
+        Error::new(ErrorKind::Conflict, within.1, message)
+            .with("distribution", &self.id)
+            .advice("let the reference say everything that tells one wish from another")
+            .with_source(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_reference_is_known_by_both_of_its_names() {
+        let said = "Your request contains a caller reference that was used for a previous invalidation batch";
+        assert_eq!(refusal(Some("InvalidArgument"), Some(said)), Refusal::Reused);
+        assert_eq!(refusal(Some("InvalidationBatchAlreadyExists"), None), Refusal::Reused);
+        assert_eq!(refusal(Some("InvalidArgument"), Some("a path is wrong")), Refusal::Other);
+        assert_eq!(refusal(Some("TooManyInvalidationsInProgress"), None), Refusal::TooMany);
+    }
+
+    #[test]
+    fn pauses_grow_and_end_growing() {
+        let seconds: Vec<_> = (0..6).map(|number| pause(number).as_secs()).collect();
+        assert_eq!(seconds, [2, 4, 8, 16, 20, 20]);
+        assert_eq!(pause(1000).as_secs(), 20);
+    }
+}

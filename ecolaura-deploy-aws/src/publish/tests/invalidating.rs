@@ -1,0 +1,94 @@
+//! What `CloudFront` is asked to forget. The fake keeps to what AWS documents: one invalidation for each reference.
+
+use std::time::Duration;
+
+use ecolaura_deploy_core::backend::Invalidation;
+
+use super::*;
+
+fn before(s3: &FakeS3) -> S3Cdn {
+    cdn(s3).distribution("E1")
+}
+
+fn wish(reference: &str) -> Invalidation {
+    Invalidation::new(reference, vec!["/".into(), "/index.html".into()])
+}
+
+fn asked(s3: &FakeS3) -> usize {
+    s3.log().iter().filter(|line| line.starts_with("POST") && line.contains("/invalidation")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_is_waited_for_and_asked_for_once_for_each_reference() {
+    let s3 = FakeS3::new();
+    s3.cloudfront().lasts = 5;
+    before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();
+    assert_eq!(s3.cloudfront().invalidations["I1"].left, 0, "it was waited for");
+    before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();
+    before(&s3).seen_below("/docs/").invalidate(&cx(), &wish("b")).await.unwrap();
+    let paths: Vec<_> = s3.cloudfront().invalidations.values().map(|known| known.paths.clone()).collect();
+    assert_eq!(paths, [vec!["/", "/index.html"], vec!["/docs/", "/docs/index.html"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_makes_no_second_invalidation() {
+    for fate in [Fate::Lost, Fate::Broken] {
+        let s3 = FakeS3::new();
+        let once = AtomicUsize::new(0);
+        s3.fates(move |line| match line.starts_with("POST") && once.fetch_add(1, Ordering::SeqCst) == 0 {
+            true => fate,
+            false => Fate::Answered,
+        });
+        before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();
+        assert_eq!((asked(&s3), s3.cloudfront().invalidations.len()), (2, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_at_once_wait_for_their_turn_and_are_all_done() {
+    let s3 = FakeS3::new();
+    s3.cloudfront().lasts = 20;
+    let (cdn, cx) = (before(&s3), cx());
+    let wishes: Vec<_> = (0..16).map(|number| wish(&number.to_string())).collect();
+    let all = futures_util::future::try_join_all(wishes.iter().map(|wish| cdn.invalidate(&cx, wish)));
+    all.await.unwrap();
+    assert_eq!(s3.cloudfront().invalidations.len(), 16);
+    assert!(asked(&s3) > 16, "one was refused at first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_not_end_or_begin_is_a_timeout_that_says_that_the_switch_is_done() {
+    for (lasts, most) in [(u32::MAX, 15), (0, 0)] {
+        let s3 = FakeS3::new();
+        (s3.cloudfront().lasts, s3.cloudfront().most) = (lasts, most);
+        let error =
+            before(&s3).invalidated_within(Duration::from_mins(3)).invalidate(&cx(), &wish("a")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.report().contains("the switch is done") && error.report().contains("E1"), "{}", error.report());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reference_for_other_paths_is_a_conflict_and_a_refusal_is_not_tried_again() {
+    let s3 = FakeS3::new();
+    before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();
+    let other = Invalidation::new("a", vec!["/*".into()]);
+    assert_eq!(before(&s3).invalidate(&cx(), &other).await.unwrap_err().kind(), ErrorKind::Conflict);
+    s3.clear_log();
+    s3.fates(|_| Fate::Refused(403, "AccessDenied"));
+    let error = before(&s3).invalidate(&cx(), &wish("b")).await.unwrap_err();
+    assert_eq!((error.kind(), asked(&s3)), (ErrorKind::PermissionDenied, 1));
+    assert!(error.report().contains("cloudfront:CreateInvalidation"), "{}", error.report());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_makes_caches_forget_the_pages_that_changed() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let options = PublishOptions::default();
+    for number in 1..=2 {
+        publish(&cx(), &before(&s3), &site(dir.path(), number).await, &options).await.unwrap();
+    }
+    switch_back(&cx(), &before(&s3), None).await.unwrap();
+    let paths: Vec<_> = s3.cloudfront().invalidations.values().map(|known| known.paths.clone()).collect();
+    assert_eq!(paths, [["/", "/index.html"], ["/", "/index.html"]], "there and back");
+}
