@@ -20,9 +20,11 @@
 //! them.
 
 mod bucket;
+mod check;
 mod headers;
 #[cfg(feature = "cloudfront")]
 mod invalidate;
+mod leftovers;
 mod prune;
 mod publisher;
 mod reader;
@@ -31,7 +33,10 @@ mod stored;
 mod switch;
 mod upload;
 
-pub use self::publisher::S3Cdn;
+pub use self::{
+    check::{Finding, Findings, Weight},
+    publisher::S3Cdn,
+};
 
 #[cfg(test)]
 mod fake;

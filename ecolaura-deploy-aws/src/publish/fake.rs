@@ -171,6 +171,14 @@ impl FakeS3 {
         self.state.lock().unwrap().keep(key, content.as_bytes().to_vec(), BTreeMap::new());
     }
 
+    /// Begins an upload in parts that nobody will end.
+    pub(crate) fn begin_upload(&self, key: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.drawn += 1;
+        let id = format!("upload-{}", state.drawn);
+        state.uploads.insert(id, Upload { key: key.to_owned(), ..Upload::default() });
+    }
+
     pub(crate) fn take(&self, key: &str) {
         self.state.lock().unwrap().objects.remove(key);
     }

@@ -92,6 +92,10 @@ fn pause(number: u32) -> Duration {
 }
 
 impl Distribution {
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// As policies name it; its account is the caller's own.
     pub(super) fn arn(&self) -> String {
         let Scope { partition, .. } = Scope::new(self.account.region(), "");
@@ -165,7 +169,9 @@ impl Distribution {
             let call = self.account.reads(within, "cloudfront:GetInvalidation", self.arn());
             let request = self.client.get_invalidation().distribution_id(&self.id).id(id);
             match call.send(request.send()).await {
-                Ok(answer) if answer.invalidation.as_ref().is_some_and(|found| found.status == "Completed") => return Ok(()),
+                Ok(answer) if answer.invalidation.as_ref().is_some_and(|found| found.status == "Completed") => {
+                    return Ok(());
+                }
                 Ok(_) => {}
                 // It goes on whether it can be asked or not.
                 Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited) => {}

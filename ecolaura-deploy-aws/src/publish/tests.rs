@@ -25,6 +25,7 @@ mod browsing;
 mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
+mod leftovers;
 mod sending;
 
 fn cx() -> Context {
