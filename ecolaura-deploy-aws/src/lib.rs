@@ -1,5 +1,44 @@
-//! AWS backends of [`ecolaura_deploy_core`]: ECR as a registry, S3 and `CloudFront` as a publisher, Secrets Manager, RDS
-//! snapshots, tokens for EKS, and a run store on S3.
+//! AWS backends of [`ecolaura_deploy_core`].
 //!
-//! The crate has its place in the graph and no backend yet. It depends on the core crate and the AWS SDK, never on
-//! Kubernetes.
+//! [`Connect`] makes an [`Account`], which every backend is built on: credentials by the SDK's chain, one region, one
+//! owner of retries. It depends on the core crate and the AWS SDK, never on Kubernetes.
+//!
+//! What has to be allowed is data too: [`access`] makes the policy of a plan, and says who may take on its role.
+//!
+//! Every call says itself at the target [`CALLS`] of `tracing`, with the fields `action` and `resource` as an IAM policy
+//! names them.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `ecr` | ECR: logins for core's `OciRegistry`, repositories as a step, scans for core's gate |
+//! | `eks` | EKS: where a cluster is, and tokens for it, which the Kubernetes crate takes through the core |
+//! | `secrets-manager` | `SecretsManager`, a `SecretStore` |
+//! | `sso` | credentials of IAM Identity Center, as `aws sso login` leaves them |
+//!
+//! Nothing is on by default; without features there are accounts alone.
+
+pub mod access;
+mod account;
+mod error;
+#[cfg(test)]
+#[cfg_attr(
+    not(any(feature = "ecr", feature = "secrets-manager")),
+    expect(dead_code, reason = "some services use the rest")
+)]
+mod fake;
+
+#[cfg(feature = "ecr")]
+pub mod ecr;
+#[cfg(feature = "eks")]
+pub mod eks;
+#[cfg(feature = "secrets-manager")]
+mod secrets;
+
+#[cfg(feature = "secrets-manager")]
+pub use self::secrets::SecretsManager;
+pub use self::{
+    account::{Account, Connect, Identity, Lifetime, Scope},
+    error::CALLS,
+};

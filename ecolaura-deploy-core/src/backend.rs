@@ -12,8 +12,9 @@ mod migrator;
 mod registry;
 mod scanner;
 mod secrets;
+mod tokens;
 
 pub use self::{
     approver::*, cdn::*, cluster::*, flags::*, image_builder::*, leftovers::*, metrics::*, migrator::*, registry::*,
-    scanner::*, secrets::*,
+    scanner::*, secrets::*, tokens::*,
 };

@@ -321,6 +321,25 @@ impl std::error::Error for Error {
     }
 }
 
+/// What `error` of another library says, and its causes, in one line; a cause that is repeated already is left out.
+///
+/// ```
+/// let error = "x".parse::<u8>().unwrap_err();
+/// assert_eq!(ecolaura_deploy_core::causes(&error), "invalid digit found in string");
+/// ```
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut told: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !told.iter().any(|part| part.contains(&text)) {
+            told.push(text);
+        }
+        next = cause.source();
+    }
+    told.join(": ")
+}
+
 /// An error as it stands in a record, an event or a report: plain data, already rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -61,7 +61,7 @@ pub mod window;
 
 pub use self::{
     context::{Context, Limits},
-    error::{BoxError, Effect, Error, ErrorKind, ErrorRecord, Result, Retry},
+    error::{BoxError, Effect, Error, ErrorKind, ErrorRecord, Result, Retry, causes},
     gate::{Admitted, Verdict},
     secret::{Secret, SecretRef},
 };

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, Secret};
+use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, Secret, backend::TokenSource};
 use http::Uri;
 use kube::{
     Config,
@@ -29,11 +29,8 @@ use kube::{
 };
 use secrecy::ExposeSecret as _;
 
+pub use self::check::Identity;
 use self::{bearer::BearerLayer, kubeconfig::Files, surroundings::Surroundings, token::Tokens};
-pub use self::{
-    check::Identity,
-    token::{Token, TokenSource},
-};
 use crate::Connection;
 
 const OPERATION: &str = "cluster.connect";

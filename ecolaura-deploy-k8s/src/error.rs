@@ -2,9 +2,9 @@
 
 mod reach;
 
-use std::{error::Error as _, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use ecolaura_deploy_core::{Effect, Error, ErrorKind, Retry};
+use ecolaura_deploy_core::{Effect, Error, ErrorKind, Retry, causes};
 use kube::core::Status;
 
 /// What the server says of a namespace that is being deleted.
@@ -39,16 +39,16 @@ impl Call {
         }
         let failure = match error {
             kube::Error::Api(status) => return self.refused(server, status),
-            kube::Error::Auth(_) => Error::new(ErrorKind::Unauthenticated, self.operation, self.said(&chain(error)))
+            kube::Error::Auth(_) => Error::new(ErrorKind::Unauthenticated, self.operation, self.said(&causes(error)))
                 .advice("check the credentials that the kubeconfig or the token source gives"),
-            kube::Error::SerdeError(_) => Error::new(ErrorKind::Corrupt, self.operation, self.said(&chain(error))),
+            kube::Error::SerdeError(_) => Error::new(ErrorKind::Corrupt, self.operation, self.said(&causes(error))),
             _ => self.unreached(error),
         };
         failure.with("server", server)
     }
 
     fn unreached(&self, error: &kube::Error) -> Error {
-        let chain = chain(error);
+        let chain = causes(error);
         let Some(reason) = reach::reason(error, &chain) else {
             return Error::new(ErrorKind::Unavailable, self.operation, self.said(&chain))
                 .with_effect(if self.writes { Effect::Unknown } else { Effect::None })
@@ -150,18 +150,4 @@ fn advice(kind: ErrorKind, status: &Status) -> Option<&'static str> {
         }
         _ => return None,
     })
-}
-
-/// The whole chain of causes, without an URL's user and password, which never get into one.
-fn chain(error: &kube::Error) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
-        }
-        source = cause.source();
-    }
-    parts.join(": ")
 }

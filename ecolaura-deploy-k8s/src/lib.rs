@@ -41,9 +41,10 @@ mod watch;
 mod weights;
 
 pub use self::{
-    connect::{Connect, Identity, Token, TokenSource, Warning},
+    connect::{Connect, Identity, Warning},
     connection::Connection,
     logs::{LogSource, logs},
     operate::{History, Recorded},
     target::KubernetesCluster,
 };
+pub use ecolaura_deploy_core::backend::{Token, TokenSource};

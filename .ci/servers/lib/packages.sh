@@ -23,6 +23,8 @@ missing_packages() {
   for program in "${!package_of[@]}"; do
     command -v "$program" >/dev/null || printf '%s\n' "${package_of[$program]}"
   done
+  # Debian has a python3 that cannot make environments; this package has the rest of it.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
   ((with_node)) || return 0
   for program in "${!node_package_of[@]}"; do
     command -v "$program" >/dev/null || printf '%s\n' "${node_package_of[$program]}"

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # One run: what it can have, the order in which servers start, and what COMMAND is told of them.
 
-with_registry=1 with_cluster=1 with_node=1 with_peers=0
+with_registry=1 with_aws=1 with_cluster=1 with_node=1 with_peers=0
 ((EUID)) && locks_folder=$cache || locks_folder=/run/lock/ecolaura-deploy
 
 # Installs and builds all that will be started.
 prepare() {
   if [[ $(uname -s) != Linux ]]; then
-    with_registry=0 with_cluster=0 with_node=0
+    with_registry=0 with_aws=0 with_cluster=0 with_node=0
     skip 'all servers' 'they run on Linux only'
     return
   fi
@@ -17,6 +17,7 @@ prepare() {
   fi
   install_packages
   prepare_registry
+  prepare_aws
   prepare_cluster
   ((!with_node)) || prepare_programs_of_node
   ((!with_peers)) || prepare_peers
@@ -67,10 +68,12 @@ start_all() {
   began=${EPOCHREALTIME/[.,]/}
   choose_networks
   ((!with_registry)) || start_registry
+  ((!with_aws)) || start_aws
   ((!with_node)) || start_containerd
   ((!with_cluster)) || start_control_plane
   ((!with_node)) || start_node
   ((!with_registry)) || await_registry
+  ((!with_aws)) || await_aws
   ((!with_cluster)) || await_control_plane
   ((!with_node)) || await_node
   tell
@@ -98,6 +101,7 @@ begin() {
 summary() {
   local parts=()
   ((!with_registry)) || parts+=(registry)
+  ((!with_aws)) || parts+=("moto $moto")
   ((!with_cluster)) || parts+=("Kubernetes $kubernetes")
   ((!with_node)) || parts+=("node $node" metrics)
   ((${#parts[@]})) || parts=(nothing)
@@ -105,8 +109,9 @@ summary() {
 }
 
 tell() {
-  unset ECOLAURA_TEST_{REGISTRY,KUBECONFIG,NODE,APISERVER_PID,RESTART_APISERVER}
+  unset ECOLAURA_TEST_{REGISTRY,AWS,KUBECONFIG,NODE,APISERVER_PID,RESTART_APISERVER}
   ((!with_registry)) || export ECOLAURA_TEST_REGISTRY=127.0.0.1:$registry_port
+  ((!with_aws)) || export ECOLAURA_TEST_AWS=http://127.0.0.1:$aws_port
   ((!with_cluster)) || tell_of_cluster
   ((!with_node)) || export ECOLAURA_TEST_NODE=$node
 }

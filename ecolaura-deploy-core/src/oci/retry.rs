@@ -64,16 +64,7 @@ fn spent(error: Error, attempts: u32) -> Error {
 
 /// A request that got no answer.
 pub(super) fn transport(operation: &'static str, host: &str, error: &reqwest::Error) -> Error {
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !causes.iter().any(|known: &String| known.contains(&text)) {
-            causes.push(text);
-        }
-        source = cause.source();
-    }
-    let causes = causes.join(": ");
+    let causes = error.source().map(crate::causes).unwrap_or_default();
     let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
     let message =
         if causes.is_empty() { format!("`{host}` {what}: {error}") } else { format!("`{host}` {what}: {causes}") };

@@ -3,14 +3,15 @@
 use std::{fmt, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
-use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, Secret};
+use ecolaura_deploy_core::{
+    Context, Error, ErrorKind, Result, Secret,
+    backend::{Token, TokenSource},
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::config::{ExecAuthCluster, ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
-
-use super::token::{Token, TokenSource};
 
 const OPERATION: &str = "cluster.token";
 const VERSION: &str = "client.authentication.k8s.io/v1";

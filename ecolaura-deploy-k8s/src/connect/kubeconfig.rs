@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
+use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, backend::TokenSource};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
 
@@ -171,7 +171,7 @@ impl FoundUser<'_> {
             None => None,
         };
         let file = user.token_file.take();
-        let tokens: Option<Arc<dyn super::TokenSource>> = match (user.token.is_some(), file, plugin) {
+        let tokens: Option<Arc<dyn TokenSource>> = match (user.token.is_some(), file, plugin) {
             (true, _, _) => None,
             (_, Some(file), _) => Some(Arc::new(TokenFile::new(file.into()))),
             (_, None, plugin) => plugin.map(|plugin| plugin as _),

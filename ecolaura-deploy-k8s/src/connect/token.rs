@@ -8,7 +8,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use ecolaura_deploy_core::{Error, ErrorKind, Result, Secret, redact::Redactor};
+use ecolaura_deploy_core::{
+    Error, ErrorKind, Result, Secret,
+    backend::{Token, TokenSource},
+    redact::Redactor,
+};
 use http::HeaderValue;
 use tokio::time::Instant;
 
@@ -22,39 +26,6 @@ const EARLIEST: Duration = Duration::from_mins(5);
 
 /// After a source failed, and while the old token is still good: when it is asked again.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// A bearer token, and how long it is good for.
-#[derive(Debug, Clone)]
-pub struct Token {
-    value: Secret<String>,
-    life: Option<Duration>,
-}
-
-impl Token {
-    /// One that is good until the server says otherwise.
-    pub fn new(value: Secret<String>) -> Self {
-        Self { value, life: None }
-    }
-
-    /// Good for `life` from when it was asked for.
-    pub fn good_for(self, life: Duration) -> Self {
-        Self { life: Some(life), ..self }
-    }
-}
-
-/// Makes the tokens that a connection authenticates with.
-///
-/// It is asked by one caller at a time: before the first call, some time before a token ends, and once after the
-/// server has refused one. What it answers is kept until then, so it should not keep tokens itself.
-#[async_trait]
-pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
-    /// A new token. An error is the error of the call that needed the token, unless the token before is still good.
-    ///
-    /// Idempotent. A cancel leaves nothing behind.
-    async fn token(&self) -> Result<Token>;
-}
-
-const _: fn(&dyn TokenSource) = |_| {};
 
 /// The present token of a source.
 pub(super) struct Tokens {
@@ -146,14 +117,14 @@ impl Tokens {
     }
 
     fn sendable(&self, token: &Token, asked: Instant) -> Result<Bearer> {
-        self.redactor.register(&token.value);
-        let mut header = HeaderValue::try_from(format!("Bearer {}", token.value.expose().trim())).map_err(|_| {
+        self.redactor.register(token.value());
+        let mut header = HeaderValue::try_from(format!("Bearer {}", token.value().expose().trim())).map_err(|_| {
             let message = "the token has characters that no header can hold";
             Error::new(ErrorKind::Unauthenticated, OPERATION, message).advice("check what the token source gives")
         })?;
         header.set_sensitive(true);
-        let end = token.life.and_then(|life| asked.checked_add(life));
-        let renew = end.zip(token.life).map(|(end, life)| end - (life / 4).min(EARLIEST));
+        let end = token.life().and_then(|life| asked.checked_add(life));
+        let renew = end.zip(token.life()).map(|(end, life)| end - (life / 4).min(EARLIEST));
         Ok(Bearer { header, serial: 0, renew, end })
     }
 

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use ecolaura_deploy_core::backend::Token;
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep};
 

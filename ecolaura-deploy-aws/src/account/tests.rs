@@ -1,0 +1,133 @@
+//! Who we are, and for how long.
+
+use std::time::SystemTime;
+
+use aws_credential_types::{
+    Credentials,
+    credential_feature::AwsCredentialFeature,
+    provider::{ProvideCredentials, error::CredentialsError, future},
+};
+use ecolaura_deploy_core::{Secret, clock::FixedClock};
+
+use super::*;
+use crate::fake::{ACCOUNT, Answer, FakeAws, REGION, cx, unknown};
+
+#[tokio::test]
+async fn who_we_are_is_asked_once_and_names_where_resources_are() {
+    let fake = FakeAws::new(|_| unknown());
+    let account = fake.account(3);
+    let identity = account.identity(&cx()).await.unwrap();
+    assert_eq!((identity.account.as_str(), identity.arn.ends_with("deployer/ci")), (ACCOUNT, true));
+    let scope = account.scope(&cx()).await.unwrap();
+    assert_eq!(scope.arn("ecr", "repository/shop"), format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/shop"));
+    account.without_retries().identity(&cx()).await.unwrap();
+    assert_eq!(fake.all_operations(), ["GetCallerIdentity"]);
+}
+
+#[test]
+fn partitions_follow_from_regions() {
+    for (region, arn) in [
+        ("eu-central-1", "arn:aws:eks:eu-central-1:1:x"),
+        ("cn-north-1", "arn:aws-cn:eks:cn-north-1:1:x"),
+        ("us-gov-west-1", "arn:aws-us-gov:eks:us-gov-west-1:1:x"),
+        ("us-isob-east-1", "arn:aws-iso-b:eks:us-isob-east-1:1:x"),
+    ] {
+        assert_eq!(Scope::new(region, "1").arn("eks", "x"), arn);
+    }
+}
+
+#[tokio::test]
+async fn the_wrong_account_and_region_are_both_named() {
+    let account = FakeAws::new(|_| unknown()).account(3);
+    account.expect(&cx(), ACCOUNT, REGION).await.unwrap();
+    let error = account.expect(&cx(), "999988887777", "us-east-1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let facts: Vec<_> = error.context().collect();
+    for fact in [
+        ("account found", ACCOUNT),
+        ("account expected", "999988887777"),
+        ("region found", REGION),
+        ("region expected", "us-east-1"),
+    ] {
+        assert!(facts.contains(&fact), "{error:?}");
+    }
+    let error = account.expect(&cx(), ACCOUNT, "us-east-1").await.unwrap_err();
+    assert!(!error.report().contains("account expected"), "{error:?}");
+}
+
+fn ending(minutes: u64, from: Option<AwsCredentialFeature>) -> (Account, Context) {
+    let now = 1_800_000_000;
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(now) + Duration::from_mins(minutes);
+    let now = jiff::Timestamp::from_second(now.try_into().unwrap()).unwrap();
+    let mut credentials =
+        Credentials::new("ASIAFAKE", "secret-of-a-session", Some("token-of-a-session".to_owned()), Some(end), "fake");
+    credentials.set_property(from.into_iter().collect::<Vec<_>>());
+    let account = FakeAws::new(|_| unknown()).account_of(3, credentials);
+    (account, cx().with_clock(Arc::new(FixedClock::new(now))))
+}
+
+#[tokio::test]
+async fn credentials_that_end_before_the_plan_does_are_refused() {
+    let (account, cx) = ending(30, None);
+    let lifetime = account.covers(&cx, Duration::from_mins(30)).await.unwrap();
+    assert_eq!(lifetime, Lifetime::Ends(Duration::from_mins(30)));
+    let error = account.covers(&cx, Duration::from_mins(31)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.message().contains("end in 30 min, and 31 min are planned"), "{error:?}");
+    assert!(!error.report().contains("of-a-session"), "{error:?}");
+}
+
+#[tokio::test]
+async fn credentials_that_renew_themselves_or_never_end_cover_any_plan() {
+    let day = Duration::from_hours(24);
+    let (account, at) = ending(30, Some(AwsCredentialFeature::CredentialsImds));
+    assert_eq!(account.covers(&at, day).await.unwrap(), Lifetime::Renewed);
+    let account = FakeAws::new(|_| unknown()).account(3);
+    assert_eq!(account.covers(&cx(), day).await.unwrap(), Lifetime::Endless);
+    let session = Credentials::new("ASIAFAKE", "secret-of-a-session", Some("token".to_owned()), None, "fake");
+    let account = FakeAws::new(|_| unknown()).account_of(3, session);
+    assert_eq!(account.covers(&cx(), day).await.unwrap(), Lifetime::Untold);
+}
+
+#[tokio::test]
+async fn every_secret_of_the_credentials_is_told_to_the_redactor() {
+    let cx = cx();
+    let connect = Connect::new().region(REGION).endpoint("http://127.0.0.1:9");
+    let account = connect.keys("AKIAKEY", Secret::new("a-secret-nobody-sees".to_owned())).connect(&cx).await.unwrap();
+    account.covers(&cx, Duration::ZERO).await.unwrap();
+    assert_eq!(cx.redactor().redact("it is a-secret-nobody-sees"), "it is [redacted]");
+    assert!(!format!("{account:?}").contains("nobody-sees"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_nobody_serves_is_unavailable_after_all_attempts() {
+    let cx = cx();
+    let connect = Connect::new().region(REGION).endpoint("http://127.0.0.1:9").attempts(std::num::NonZeroU32::MIN);
+    let account = connect.keys("AKIAKEY", Secret::new("a-secret-nobody-sees".to_owned())).connect(&cx).await.unwrap();
+    let error = account.identity(&cx).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.message().contains("sts:GetCallerIdentity"), "{error:?}");
+}
+
+/// Has no credentials.
+#[derive(Debug)]
+struct Nobody;
+
+impl ProvideCredentials for Nobody {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("no provider has any")))
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_there_say_how_to_get_some() {
+    let account = FakeAws::new(|_| Answer::identity()).account_of(3, Nobody);
+    let errors = [account.identity(&cx()).await.unwrap_err(), account.covers(&cx(), Duration::ZERO).await.unwrap_err()];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+        assert!(error.advice_text().unwrap().contains("AWS_PROFILE"), "{error:?}");
+    }
+}

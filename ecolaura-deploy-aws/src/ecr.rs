@@ -1,0 +1,21 @@
+//! The registry of an account: logging in, repositories as they are declared, and what its scans found.
+
+mod login;
+mod repository;
+mod scan;
+
+pub use self::{
+    login::{EcrLogin, ecr_registry},
+    repository::{EcrRepository, EcrUndo, Move, Mutability},
+    scan::EcrScanner,
+};
+use crate::Scope;
+
+/// The registry's host: `111122223333.dkr.ecr.eu-central-1.amazonaws.com`.
+fn host(scope: &Scope) -> String {
+    format!("{}.dkr.ecr.{}.{}", scope.account, scope.region, scope.domain())
+}
+
+fn resource(scope: &Scope, repository: &str) -> String {
+    scope.arn("ecr", format_args!("repository/{repository}"))
+}

@@ -1,0 +1,202 @@
+//! Scans end as what they are known to be, and in no other way.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use ecolaura_deploy_core::{
+    ErrorKind, Verdict,
+    analysis::scan::{AllowEntry, SeverityPolicy, Unfixed, judge as gate},
+    backend::{Finding, Severity},
+    vocabulary::Digest,
+};
+use jiff::civil::date;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fake::{ACCOUNT, Answer, FakeAws, REGION, cx, unknown};
+
+fn image() -> PinnedImage {
+    format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/shop/web@{}", Digest::of("web")).parse().unwrap()
+}
+
+/// Answers to questions after the scan, in this order, the last one for ever.
+fn answering(answers: Vec<Answer>) -> FakeAws {
+    let asked = Arc::new(AtomicUsize::new(0));
+    FakeAws::new(move |question| match question.operation.as_str() {
+        "DescribeImageScanFindings" => {
+            assert_eq!(question.body["repositoryName"], "shop/web");
+            assert_eq!(question.body["imageId"], json!({"imageDigest": Digest::of("web").to_string()}));
+            answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)].clone()
+        }
+        "StartImageScan" => Answer::json(&json!({})),
+        _ => unknown(),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
+fn scan(status: &str, findings: Value) -> Answer {
+    Answer::json(&json!({"imageScanStatus": {"status": status, "description": "so"}, "imageScanFindings": findings}))
+}
+
+fn none() -> Answer {
+    Answer::refusal(400, "ScanNotFoundException", "no scan")
+}
+
+async fn outcome(scanner: impl FnOnce(EcrScanner) -> EcrScanner, fake: &FakeAws) -> ScanReport {
+    let plain = EcrScanner::new("ecr".parse().unwrap(), &fake.account(1));
+    scanner(plain).scan(&cx(), &image()).await.unwrap()
+}
+
+fn enhanced(severity: &str, fix: &str) -> Value {
+    json!({"enhancedFindings": [{
+        "severity": severity, "title": "CVE-2026-1 - libfoo", "fixAvailable": fix,
+        "packageVulnerabilityDetails": {"vulnerabilityId": "CVE-2026-1", "vulnerablePackages": [
+            {"name": "libfoo", "version": "1.0", "fixedInVersion": "1.1"},
+        ]},
+    }]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_state_has_its_outcome_and_only_a_finished_scan_passes() {
+    let done = json!({"imageScanCompletedAt": 1_800_000_000});
+    for (status, findings, verdict) in [
+        ("COMPLETE", done.clone(), Verdict::Pass),
+        ("ACTIVE", done.clone(), Verdict::Pass),
+        ("COMPLETE", enhanced("HIGH", "YES"), Verdict::Fail),
+        ("ACTIVE", enhanced("UNTRIAGED", "NO"), Verdict::Fail),
+        ("FAILED", json!({}), Verdict::NoData),
+        ("UNSUPPORTED_IMAGE", json!({}), Verdict::NoData),
+        ("SCAN_ELIGIBILITY_EXPIRED", done.clone(), Verdict::NoData),
+        ("FINDINGS_UNAVAILABLE", done.clone(), Verdict::NoData),
+        ("LIMIT_EXCEEDED", done.clone(), Verdict::NoData),
+        ("IMAGE_ARCHIVED", done.clone(), Verdict::NoData),
+        ("SOMETHING_NEW", done.clone(), Verdict::NoData),
+        ("IN_PROGRESS", json!({}), Verdict::Error),
+        ("PENDING", done.clone(), Verdict::Error),
+    ] {
+        let report = outcome(|scanner| scanner, &answering(vec![scan(status, findings)])).await;
+        let (found, lines) = gate(&report, &SeverityPolicy::new(Severity::High), date(2026, 1, 1));
+        assert_eq!(found, verdict, "{status}: {lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_goes_on_is_waited_for() {
+    let done = scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}));
+    let fake = answering(vec![scan("PENDING", json!({})), scan("IN_PROGRESS", json!({})), done]);
+    assert_eq!(outcome(|scanner| scanner, &fake).await.outcome, ScanOutcome::Clean);
+    assert_eq!(fake.operations().len(), 3);
+    let fake = answering(vec![scan("PENDING", json!({}))]);
+    let late = outcome(|scanner| scanner.patience(Duration::from_secs(12)), &fake).await;
+    assert_eq!((late.outcome, fake.operations().len()), (ScanOutcome::Timeout, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_right_after_a_scan_is_no_proof() {
+    let empty = || scan("COMPLETE", json!({}));
+    let fake = answering(vec![empty(), scan("COMPLETE", enhanced("CRITICAL", "NO"))]);
+    let report = outcome(|scanner| scanner, &fake).await;
+    assert!(matches!(report.outcome, ScanOutcome::Findings { .. }), "{report:?}");
+    let fake = answering(vec![empty()]);
+    assert_eq!(outcome(|scanner| scanner, &fake).await.outcome, ScanOutcome::Clean);
+    assert_eq!(fake.operations().len(), 2);
+    // The counts know of more than is listed.
+    let fake =
+        answering(vec![scan("COMPLETE", json!({"findingSeverityCounts": {"HIGH": 2}, "imageScanCompletedAt": 1}))]);
+    assert_eq!(outcome(|scanner| scanner, &fake).await.outcome, ScanOutcome::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_without_a_scan_is_scanned_only_where_that_was_asked_for() {
+    let done = scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}));
+    let fake = answering(vec![none(), done.clone()]);
+    let report = outcome(|scanner| scanner, &fake).await;
+    assert!(matches!(report.outcome, ScanOutcome::NotScanned { .. }), "{report:?}");
+    let fake = answering(vec![none(), done]);
+    assert_eq!(outcome(EcrScanner::starting, &fake).await.outcome, ScanOutcome::Clean);
+    assert_eq!(fake.operations()[1], "StartImageScan");
+}
+
+#[tokio::test]
+async fn a_scan_that_cannot_be_started_is_an_outcome() {
+    for (code, unsupported) in [("UnsupportedImageTypeException", true), ("LimitExceededException", false)] {
+        let fake = FakeAws::new(move |asked| match asked.operation.as_str() {
+            "DescribeImageScanFindings" => none(),
+            "StartImageScan" => Answer::refusal(400, code, "no"),
+            _ => unknown(),
+        });
+        let outcome = outcome(EcrScanner::starting, &fake).await.outcome;
+        assert_eq!(matches!(outcome, ScanOutcome::Unsupported { .. }), unsupported, "{outcome:?}");
+        assert_eq!(matches!(outcome, ScanOutcome::NotScanned { .. }), !unsupported, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn findings_of_all_pages_count_worst_first_with_what_mends_them() {
+    let basic = json!({"name": "CVE-2026-2", "severity": "MEDIUM", "description": "bad", "attributes": [
+        {"key": "package_name", "value": "zlib"}, {"key": "package_version", "value": "1.2"},
+    ]});
+    let first = Answer::json(&json!({
+        "imageScanStatus": {"status": "COMPLETE"}, "nextToken": "more",
+        "imageScanFindings": {"findings": [basic], "findingSeverityCounts": {"MEDIUM": 1, "HIGH": 1}},
+    }));
+    let fake = answering(vec![first, scan("COMPLETE", enhanced("HIGH", "YES"))]);
+    let report = outcome(|scanner| scanner, &fake).await;
+    let ScanOutcome::Findings { findings } = &report.outcome else { panic!("{report:?}") };
+    let told = |found: &Finding| (found.id.clone(), found.subject.clone(), found.fixed_in.clone());
+    let told: Vec<_> = findings.iter().map(told).collect();
+    assert_eq!(
+        told,
+        [
+            ("CVE-2026-1".to_owned(), "libfoo 1.0".to_owned(), Some("1.1".to_owned())),
+            ("CVE-2026-2".to_owned(), "zlib 1.2".to_owned(), None),
+        ]
+    );
+    assert_eq!(report.packages, 2);
+}
+
+#[tokio::test]
+async fn severity_fix_and_an_allowance_that_ends_decide_together() {
+    let on = async |fix: &'static str, policy: &SeverityPolicy, day| {
+        let report = outcome(|scanner| scanner, &answering(vec![scan("ACTIVE", enhanced("HIGH", fix))])).await;
+        gate(&report, policy, day).0
+    };
+    let today = date(2026, 11, 26);
+    let tolerant = SeverityPolicy::new(Severity::Medium).unfixed(Unfixed::Tolerate);
+    assert_eq!(on("YES", &tolerant, today).await, Verdict::Fail);
+    assert_eq!(on("NO", &tolerant, today).await, Verdict::Pass);
+    let allowed = SeverityPolicy::new(Severity::Medium).allow(AllowEntry::new("CVE-2026-1", today, "not reachable"));
+    assert_eq!(on("YES", &allowed, today).await, Verdict::Pass);
+    assert_eq!(on("YES", &allowed, date(2026, 11, 27)).await, Verdict::Fail);
+    assert_eq!(on("YES", &SeverityPolicy::new(Severity::Critical), today).await, Verdict::Pass);
+}
+
+#[tokio::test]
+async fn an_image_of_another_registry_is_refused() {
+    let fake = answering(vec![none()]);
+    let scanner = EcrScanner::new("ecr".parse().unwrap(), &fake.account(1));
+    let other: PinnedImage = format!("ghcr.io/shop/web@{}", Digest::of("web")).parse().unwrap();
+    let error = scanner.scan(&cx(), &other).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(fake.operations().is_empty());
+    let missing = FakeAws::new(|asked| match asked.operation.as_str() {
+        "DescribeImageScanFindings" => Answer::refusal(400, "ImageNotFoundException", "no such image"),
+        _ => unknown(),
+    });
+    let scanner = EcrScanner::new("ecr".parse().unwrap(), &missing.account(1));
+    assert_eq!(scanner.scan(&cx(), &image()).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn evidence_lasts_for_a_day_unless_it_is_told_to_stay() {
+    let scanner = || EcrScanner::new("ecr".parse().unwrap(), &answering(vec![none()]).account(1));
+    let at = |second| {
+        let now = jiff::Timestamp::from_second(second).unwrap();
+        cx().with_clock(Arc::new(ecolaura_deploy_core::clock::FixedClock::new(now)))
+    };
+    assert_ne!(scanner().database(&at(0)).await.unwrap(), scanner().database(&at(86_400)).await.unwrap());
+    let lasting = scanner().lasting_evidence();
+    assert_eq!(lasting.database(&at(0)).await.unwrap(), lasting.database(&at(86_400)).await.unwrap());
+}
