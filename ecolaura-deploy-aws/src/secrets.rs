@@ -168,9 +168,7 @@ impl SecretsManager {
             }
             cx.warn(warning);
         }
-        let value = value(found, &reference.name, field)?;
-        cx.redactor().register(&value);
-        Ok(value)
+        value(found, &reference.name, field)
     }
 
     fn known(&self, cx: &Context, reference: &SecretRef) -> Option<Secret<String>> {
@@ -198,11 +196,12 @@ impl SecretStore for SecretsManager {
             let message = format!("`{reference}` is a secret of another store than `{}`", self.name);
             return Err(Error::new(ErrorKind::NotFound, "secrets.get", message));
         }
-        if let Some(value) = self.known(cx, reference) {
-            cx.redactor().register(&value);
-            return Ok(value);
-        }
-        let value = self.ask(cx, reference).await?;
+        let known = self.known(cx, reference);
+        let value = match known {
+            Some(value) => value,
+            None => self.ask(cx, reference).await?,
+        };
+        cx.redactor().register(&value);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if read.run == cx.run_id() {
             read.values.insert(reference.clone(), value.clone());

@@ -150,7 +150,7 @@ impl fmt::Debug for Connect {
 
 /// The SDK's own retries, `attempts` calls in all. The adaptive ones would let one throttled call slow down all others.
 pub(crate) fn retries(attempts: u32) -> RetryConfig {
-    if attempts == 1 { RetryConfig::disabled() } else { RetryConfig::standard().with_max_attempts(attempts) }
+    RetryConfig::standard().with_max_attempts(attempts)
 }
 
 /// Where an endpoint is.

@@ -42,8 +42,12 @@ async fn a_value_is_read_once_and_taken_out_of_everything() {
     for _ in 0..3 {
         assert_eq!(store.get(&cx, &reference).await.unwrap().expose(), "hunter2-hunter2");
     }
+    let other = crate::fake::cx();
+    store.get(&other, &reference).await.unwrap();
     assert_eq!(fake.operations(), ["DescribeSecret", "GetSecretValue"]);
-    assert_eq!(cx.redactor().redact("hunter2-hunter2"), "[redacted]");
+    for cx in [&cx, &other] {
+        assert_eq!(cx.redactor().redact("hunter2-hunter2"), "[redacted]");
+    }
     assert!(!format!("{store:?}").contains("hunter2"));
 }
 

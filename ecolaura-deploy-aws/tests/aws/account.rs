@@ -12,7 +12,7 @@ use super::{
 #[tokio::test]
 async fn the_account_is_the_one_that_the_server_says() {
     let Some(account) = account().await else { return };
-    let (calls, _guard) = Calls::record();
+    let calls = Calls::record();
     account.expect(&cx(), ACCOUNT, REGION).await.unwrap();
     let error = account.expect(&cx(), "999988887777", REGION).await.unwrap_err();
     assert!(error.report().contains(ACCOUNT) && error.report().contains("999988887777"), "{error:?}");

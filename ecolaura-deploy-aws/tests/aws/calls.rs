@@ -1,34 +1,41 @@
 //! Every call that a test makes, as it says itself.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, fmt, sync::Once};
 
 use ecolaura_deploy_aws::CALLS;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
-    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
     Layer,
     layer::{Context, SubscriberExt as _},
 };
 
-/// Remembers the calls of this thread, action and resource, as long as its guard is there.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Calls(Arc<Mutex<Vec<(String, String)>>>);
+thread_local! {
+    static CALLED: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Remembers the calls of this thread, action and resource. A test has a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Calls;
 
 impl Calls {
-    pub(crate) fn record() -> (Self, DefaultGuard) {
-        let calls = Self::default();
-        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(calls.clone()));
-        (calls, guard)
+    /// From here on.
+    pub(crate) fn record() -> Self {
+        static INSTALLED: Once = Once::new();
+        // One for all threads: what is said first on a thread without a subscriber would be taken for never wanted.
+        INSTALLED.call_once(|| {
+            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Recorder)).unwrap();
+            tracing::callsite::rebuild_interest_cache();
+        });
+        CALLED.take();
+        Self
     }
 
+    #[expect(clippy::unused_self, reason = "who has it has begun to record")]
     pub(crate) fn all(&self) -> Vec<(String, String)> {
-        self.0.lock().unwrap().clone()
+        CALLED.with_borrow(Clone::clone)
     }
 
     pub(crate) fn count(&self, action: &str) -> usize {
@@ -36,12 +43,14 @@ impl Calls {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Calls {
+struct Recorder;
+
+impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == CALLS {
             let mut call = Call::default();
             event.record(&mut call);
-            self.0.lock().unwrap().push((call.action, call.resource));
+            CALLED.with_borrow_mut(|called| called.push((call.action, call.resource)));
         }
     }
 }

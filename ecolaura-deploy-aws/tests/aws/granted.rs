@@ -62,7 +62,7 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
     let Some(account) = account().await else { return };
     let (name, cluster, secret) = (repository(), made(&account).await, unique("password"));
     let scope = account.scope(&cx()).await.unwrap();
-    let (calls, _guard) = Calls::record();
+    let calls = Calls::record();
     everything(&account, &name, &cluster, &secret).await;
 
     let policy = Policy::of(grants(&account, &scope, &name, &cluster, &secret));
@@ -79,7 +79,7 @@ async fn a_second_look_at_what_is_in_place_only_reads() {
     let Some(account) = account().await else { return };
     let name = repository();
     declared(&account, &name).apply(&cx(), ()).await.unwrap();
-    let (calls, _guard) = Calls::record();
+    let calls = Calls::record();
     declared(&account, &name).apply(&cx(), ()).await.unwrap();
     let reads = ["DescribeRepositories", "GetLifecyclePolicy", "ListTagsForResource"];
     let reads = reads.iter().map(|read| calls.count(&format!("ecr:{read}"))).sum::<usize>();
