@@ -12,7 +12,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `cloudfront` | invalidations by CloudFront, for `s3` |
+//! | `cloudfront` | invalidations by `CloudFront`, for `s3` |
 //! | `ecr` | ECR: logins for core's `OciRegistry`, repositories as a step, scans for core's gate |
 //! | `eks` | EKS: where a cluster is, and tokens for it, which the Kubernetes crate takes through the core |
 //! | `s3` | `S3Cdn`, a `CdnPublisher` on a bucket |

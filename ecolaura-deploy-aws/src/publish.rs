@@ -1,4 +1,4 @@
-//! A site in a bucket of S3, or of a store that speaks its protocol, with CloudFront before it.
+//! A site in a bucket of S3, or of a store that speaks its protocol, with `CloudFront` before it.
 //!
 //! ```text
 //! PREFIX KEY                       what is served: immutable keys as they were uploaded, mutable ones as copies

@@ -91,7 +91,17 @@ fn read(token: &str) -> Option<Credential> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use ecolaura_deploy_core::backend::Registry as _;
     use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
     use crate::fake::{ACCOUNT, Answer, FakeAws, REGION, cx, unknown};
@@ -115,6 +125,52 @@ mod tests {
             assert_eq!(given, let_in, "{host}: {credential:?}");
         }
         assert_eq!(fake.operations().len(), 2);
+    }
+
+    /// A registry without images that takes each login once. Tells which it saw.
+    async fn forgetful(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = String::new();
+            while !asked.ends_with("\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap().into());
+            }
+            let login = asked.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned);
+            let good = {
+                let mut seen = seen.lock().unwrap();
+                let good = login.as_ref().is_some_and(|login| !seen.contains(login));
+                seen.extend(login);
+                good
+            };
+            let status = if good { "404 Not Found" } else { "401 Unauthorized" };
+            let headers = "WWW-Authenticate: Basic realm=\"ecr\"\r\nContent-Length: 0\r\nConnection: close";
+            stream.write_all(format!("HTTP/1.1 {status}\r\n{headers}\r\n\r\n").as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_refuses_a_login_gets_a_new_one() {
+        let given = AtomicUsize::new(0);
+        let fake = FakeAws::new(move |asked| match asked.operation.as_str() {
+            "GetAuthorizationToken" => {
+                let token = STANDARD.encode(format!("AWS:password-{}", given.fetch_add(1, Ordering::SeqCst)));
+                Answer::json(&json!({"authorizationData": [{"authorizationToken": token}]}))
+            }
+            _ => unknown(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let login = EcrLogin::new(&fake.account(1)).at(&host);
+        let registry = OciRegistry::new("ecr".parse().unwrap(), &host).unwrap().credentials(login);
+        let seen = Arc::default();
+        let server = tokio::spawn(forgetful(listener, Arc::clone(&seen)));
+        let (repository, tag) = ("shop/web".parse().unwrap(), "v1".parse().unwrap());
+        for _ in 0..2 {
+            assert_eq!(registry.resolve(&cx(), &repository, &tag).await.unwrap(), None);
+        }
+        server.abort();
+        let (first, second) = ("Basic QVdTOnBhc3N3b3JkLTA=", "Basic QVdTOnBhc3N3b3JkLTE=");
+        assert_eq!(*seen.lock().unwrap(), [first, first, second]);
     }
 
     #[tokio::test]

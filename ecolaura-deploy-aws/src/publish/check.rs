@@ -111,73 +111,80 @@ pub(super) struct Layout {
 
 /// Judges the bucket.
 pub(super) fn judge(layout: &Layout, facts: &Facts) -> Vec<Finding> {
-    let finding = |weight, action: &str, found: String, remedy: &str| Finding {
-        weight,
-        resource: layout.arn.clone(),
-        action: action.to_owned(),
-        found,
-        remedy: remedy.to_owned(),
-    };
-    let unusable = match &facts.place {
-        Place::Here => None,
-        Place::Elsewhere(region) => Some((
-            format!("the bucket is in {}, not in {}", region.as_deref().unwrap_or("another region"), layout.region),
-            "connect to the bucket's region",
-        )),
-        Place::Nowhere => Some((format!("there is no bucket `{}`", layout.bucket), "create it, or mend the name")),
-        Place::Closed => Some((
-            "the bucket is somebody else's, or may not be listed".to_owned(),
-            "allow s3:ListBucket on it, or mend the name",
-        )),
-    };
-    if let Some((found, remedy)) = unusable {
-        return vec![finding(Weight::Refusal, "s3:ListBucket", found, remedy)];
+    if let Some((found, remedy)) = unusable(layout, &facts.place) {
+        return vec![layout.finding(Weight::Refusal, "s3:ListBucket", found, remedy)];
     }
-    let wishes = [
-        (
-            &facts.blocked,
-            "s3:GetBucketPublicAccessBlock",
-            "public access is not blocked",
-            "block all public access, and let an origin access control read the bucket",
-        ),
-        (
-            &facts.aborts,
-            "s3:GetLifecycleConfiguration",
-            "no rule removes half uploads, which cost and are not listed",
-            "add a lifecycle rule with AbortIncompleteMultipartUpload after some days",
-        ),
-        (
-            &facts.versioned,
-            "s3:GetBucketVersioning",
-            "former versions are not kept, so that a state that was damaged cannot be restored",
-            "turn versioning on, with a rule that expires versions after some weeks",
-        ),
-    ];
     let mut findings = Vec::new();
-    for (fact, action, found, remedy) in wishes {
+    for Wish { fact, action, lacks, remedy } in wishes(facts) {
         match fact {
-            Fact::Known(false) => findings.push(finding(Weight::Advice, action, found.to_owned(), remedy)),
+            Fact::Known(false) => findings.push(layout.finding(Weight::Advice, action, lacks.to_owned(), remedy)),
             Fact::Denied => {
-                let found = format!("could not be read whether {}", expected(found));
-                findings.push(finding(
-                    Weight::Advice,
-                    action,
-                    found,
-                    "allow the action on the bucket, or look yourself",
-                ));
+                let found = format!("it could not be read whether {}", lacks.split(',').next().unwrap_or(lacks));
+                let remedy = "allow the action on the bucket, or look yourself";
+                findings.push(layout.finding(Weight::Advice, action, found, remedy));
             }
             Fact::Known(true) | Fact::Untold => {}
         }
     }
     if !layout.prefix.is_empty() && layout.state.starts_with(&layout.prefix) {
         let found = format!("the state `{}` lies in what is served, `{}`", layout.state, layout.prefix);
-        findings.push(finding(Weight::Refusal, "s3:PutObject", found, "give the state a prefix beside it"));
+        findings.push(layout.finding(Weight::Refusal, "s3:PutObject", found, "give the state a prefix beside it"));
     }
     findings
 }
 
-fn expected(found: &str) -> &str {
-    found.split(',').next().unwrap_or(found)
+/// Why the bucket cannot be used at all, and what to do.
+fn unusable(layout: &Layout, place: &Place) -> Option<(String, &'static str)> {
+    Some(match place {
+        Place::Here => return None,
+        Place::Elsewhere(region) => {
+            let region = region.as_deref().unwrap_or("another region");
+            (format!("the bucket is in {region}, not in {}", layout.region), "connect to the bucket's region")
+        }
+        Place::Nowhere => (format!("there is no bucket `{}`", layout.bucket), "create it, or mend the name"),
+        Place::Closed => {
+            let found = "the bucket is somebody else's, or may not be listed".to_owned();
+            (found, "allow s3:ListBucket on it, or mend the name")
+        }
+    })
+}
+
+/// What a bucket should have.
+struct Wish<'a> {
+    fact: &'a Fact<bool>,
+    action: &'static str,
+    lacks: &'static str,
+    remedy: &'static str,
+}
+
+fn wishes(facts: &Facts) -> [Wish<'_>; 3] {
+    [
+        Wish {
+            fact: &facts.blocked,
+            action: "s3:GetBucketPublicAccessBlock",
+            lacks: "public access is not blocked",
+            remedy: "block all public access, and let an origin access control read the bucket",
+        },
+        Wish {
+            fact: &facts.aborts,
+            action: "s3:GetLifecycleConfiguration",
+            lacks: "no rule removes half uploads, which cost and are not listed",
+            remedy: "add a lifecycle rule with AbortIncompleteMultipartUpload after some days",
+        },
+        Wish {
+            fact: &facts.versioned,
+            action: "s3:GetBucketVersioning",
+            lacks: "former versions are not kept, so that a state that was damaged cannot be restored",
+            remedy: "turn versioning on, with a rule that expires versions after some weeks",
+        },
+    ]
+}
+
+impl Layout {
+    fn finding(&self, weight: Weight, action: &str, found: String, remedy: &str) -> Finding {
+        let (resource, action, remedy) = (self.arn.clone(), action.to_owned(), remedy.to_owned());
+        Finding { weight, resource, action, found, remedy }
+    }
 }
 
 impl S3Cdn {

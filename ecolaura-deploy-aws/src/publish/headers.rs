@@ -43,6 +43,12 @@ impl Headers {
         Ok(Self { content_type, cache_control, encoding, language, disposition, expires, ..headers })
     }
 
+    /// Those of a record of ours, which changes.
+    pub(super) fn record(site: &Name, content: &[u8]) -> Self {
+        let content_type = "application/json".to_owned();
+        Self { content_type, cache_control: Some("no-store".to_owned()), ..Self::stored(site, Digest::of(content)) }
+    }
+
     /// Those of content that nobody is served yet.
     pub(super) fn stored(site: &Name, digest: Digest) -> Self {
         let metadata = [(DIGEST, digest.to_hex()), (SITE, site.to_string())];

@@ -71,7 +71,10 @@ impl S3Cdn {
 
 #[cfg(test)]
 mod tests {
-    use ecolaura_deploy_core::{backend::SiteObject, vocabulary::CacheControl};
+    use ecolaura_deploy_core::{
+        backend::SiteObject,
+        vocabulary::CacheControl::{self, Immutable, Revalidate},
+    };
 
     use super::*;
 
@@ -81,7 +84,6 @@ mod tests {
             let object = |text: &str, cache| SiteObject::new(Digest::of(text), 1, "text/plain", cache);
             SiteManifest(files.iter().map(|(key, text, cache)| ((*key).to_owned(), object(text, *cache))).collect())
         };
-        use CacheControl::{Immutable, Revalidate};
         let old =
             site(&[("a", "1", Revalidate), ("b", "same", Revalidate), ("c", "1", Immutable), ("d", "1", Immutable)]);
         let new = site(&[("a", "2", Revalidate), ("e", "same", Revalidate), ("d", "1", Immutable)]);

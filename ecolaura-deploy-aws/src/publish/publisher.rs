@@ -72,7 +72,7 @@ impl S3Cdn {
         }
     }
 
-    /// Served from below `prefix`. With CloudFront this should be the origin's path, so that nobody is served the state.
+    /// Served from below `prefix`. This should be the path of the origin, so that nobody is served the state.
     pub fn prefix(self, prefix: impl AsRef<str>) -> Self {
         Self { prefix: folder(prefix.as_ref()), ..self }
     }

@@ -108,9 +108,7 @@ impl S3Cdn {
         let content = Bytes::from(json(within.1, &pointer)?);
         let condition = found.tag.clone().map_or(Condition::New, Condition::Is);
         let key = self.live_key();
-        let mut headers = Headers::stored(&self.name, Digest::of(&content));
-        headers.content_type = "application/json".to_owned();
-        headers.cache_control = Some("no-store".to_owned());
+        let headers = Headers::record(&self.name, &content);
         let answer = self.bucket.put(within, &key, content, (&condition, &headers)).await;
         if let Ok(Some(tag)) = &answer {
             return Ok(Some(Found { pointer, tag: Some(tag.clone()) }));
@@ -170,8 +168,7 @@ impl S3Cdn {
 
     pub(super) async fn write_manifest(&self, within: Within<'_>, manifest: &SiteManifest) -> Result<()> {
         let content = Bytes::from(json(within.1, manifest)?);
-        let mut headers = Headers::stored(&self.name, manifest.id());
-        headers.content_type = "application/json".to_owned();
+        let headers = Headers::record(&self.name, &content);
         let key = self.manifest_key(manifest.id());
         // The same content under the same name, whoever writes it.
         self.bucket.put(within, &key, content, (&Condition::Any, &headers)).await?;

@@ -250,15 +250,16 @@ mod tests {
         assert_eq!(keys(&decide(&new, &before)), [vec!["same.html"], vec!["index.html"]]);
     }
 
+    fn before<'a>(old: &'a SiteManifest, survey: &'a Survey) -> Before<'a> {
+        Before { served: Some(old), pages: BTreeMap::new(), survey, relabelled: ["app.4f2a91c0.js"].into() }
+    }
+
     #[test]
     fn a_header_alone_is_a_change_and_a_served_key_that_is_gone_comes_back() {
         let old = site(&[("index.html", "1"), ("a.html", "1"), ("app.4f2a91c0.js", "1")]);
         let mut new = old.clone();
         new.0.get_mut("a.html").unwrap().headers.insert("content-language".into(), "de".into());
         let mut survey = served(&[&old]);
-        fn before<'a>(old: &'a SiteManifest, survey: &'a Survey) -> Before<'a> {
-            Before { served: Some(old), pages: BTreeMap::new(), survey, relabelled: ["app.4f2a91c0.js"].into() }
-        }
         assert_eq!(keys(&decide(&new, &before(&old, &survey))), [vec!["app.4f2a91c0.js"], vec!["a.html"]]);
         survey.served.remove("index.html");
         assert_eq!(keys(&decide(&old, &before(&old, &survey))), [vec!["app.4f2a91c0.js"], vec!["index.html"]]);

@@ -3,10 +3,10 @@
 use std::fs;
 
 use aws_sdk_s3::Client;
-use ecolaura_deploy_aws::S3Cdn;
+use ecolaura_deploy_aws::{S3Cdn, publish::Weight};
 use ecolaura_deploy_core::{
     ErrorKind,
-    backend::{CdnPublisher as _, SiteObject, UploadRequest},
+    backend::{CdnPublisher as _, Inspect as _, SiteObject, UploadRequest},
     cdn::{PublishOptions, publish, switch_back},
     vocabulary::{CacheControl, Digest},
 };
@@ -75,5 +75,36 @@ async fn a_large_file_goes_in_parts_and_one_that_changed_leaves_nothing() {
         let found = client.get_object().bucket(cdn.bucket()).key("site/large.4f2a91c0.wasm").send().await.unwrap();
         assert_eq!(found.content_type.as_deref(), Some("application/wasm"));
         assert!(found.body.collect().await.unwrap().into_bytes() == content);
+    }
+}
+
+#[tokio::test]
+async fn the_check_of_a_new_bucket_advises_and_one_that_is_not_there_is_refused() {
+    for endpoint in endpoints() {
+        let account = account(&endpoint).await;
+        let cdn = cdn(&endpoint).await;
+        let findings = cdn.check(&cx()).await.unwrap();
+        assert!(findings.0.iter().all(|finding| finding.weight == Weight::Advice), "{findings:?}");
+        findings.refuse(&cx()).unwrap();
+        let nowhere = S3Cdn::new("web".parse().unwrap(), account, "no-such-bucket-of-ours");
+        let error = nowhere.check(&cx()).await.unwrap().refuse(&cx()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.report().contains("arn:aws:s3:::no-such-bucket-of-ours"), "{}", error.report());
+        assert!(nowhere.history(&cx()).await.unwrap_err().report().contains("NoSuchBucket"));
+    }
+}
+
+#[tokio::test]
+async fn a_half_upload_is_found_and_taken_away() {
+    for endpoint in endpoints() {
+        let cdn = cdn(&endpoint).await.grace(std::time::Duration::ZERO);
+        let client = client(&account(&endpoint).await);
+        client.create_multipart_upload().bucket(cdn.bucket()).key("site/large.wasm").send().await.unwrap();
+        let left = cdn.leftovers(&cx()).await.unwrap();
+        assert_eq!(left.iter().map(|left| left.kind.as_str()).collect::<Vec<_>>(), ["half upload"]);
+        for _ in 0..2 {
+            cdn.clean(&cx(), &left[0]).await.unwrap();
+        }
+        assert!(cdn.leftovers(&cx()).await.unwrap().is_empty());
     }
 }
