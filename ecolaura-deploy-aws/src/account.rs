@@ -15,6 +15,8 @@ use tokio::sync::OnceCell;
 
 #[cfg(test)]
 pub(crate) use self::connect::retries;
+#[cfg(feature = "run-store")]
+pub(crate) use self::connect::connector;
 pub use self::{connect::Connect, lifetime::Lifetime};
 use crate::error::Call;
 
@@ -80,7 +82,7 @@ impl Scope {
 }
 
 /// The partition of a region, by the beginning of its name.
-fn partition(region: &str) -> &'static str {
+pub(crate) fn partition(region: &str) -> &'static str {
     let partitions = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),
@@ -94,7 +96,7 @@ fn partition(region: &str) -> &'static str {
 }
 
 /// What the names of AWS's hosts in `region` end with.
-#[cfg(any(feature = "ecr", feature = "eks"))]
+#[cfg(any(feature = "ecr", feature = "eks", feature = "run-store"))]
 pub(crate) fn domain(region: &str) -> &'static str {
     match partition(region) {
         "aws-cn" => "amazonaws.com.cn",
@@ -130,6 +132,12 @@ impl Account {
     /// Whether buckets stand in the path of an address, as many S3-compatible stores have it, and not in its host.
     pub fn path_style(&self) -> bool {
         self.0.path_style
+    }
+
+    /// How often a call is made that fails.
+    #[cfg(feature = "run-store")]
+    pub(crate) fn attempts(&self) -> u32 {
+        self.0.attempts
     }
 
     /// The same whose calls are made once: for whoever tries again by itself.

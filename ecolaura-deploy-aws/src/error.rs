@@ -117,7 +117,20 @@ impl Call<'_> {
         self.about(failure)
     }
 
-    fn unreached<E: StdError + 'static>(&self, error: &SdkError<E, HttpResponse>) -> Error {
+    /// The error of this call where another client made it: by what that says of the answer.
+    #[cfg(feature = "run-store")]
+    pub(crate) fn told(&self, error: &Error) -> Error {
+        if credentials(error).is_some() {
+            return self.about(no_credentials(self.cx, self.operation, error));
+        }
+        let failure = match Refusal::within(&causes(error)) {
+            Some(refusal) => self.refused(&refusal),
+            None => self.unreached(error),
+        };
+        self.about(failure)
+    }
+
+    fn unreached(&self, error: &(dyn StdError + 'static)) -> Error {
         Error::new(ErrorKind::Unavailable, self.operation, self.said(error))
             .with_effect(self.unknown())
             .with_retry(self.again())
@@ -187,6 +200,23 @@ impl Call<'_> {
 }
 
 impl Refusal {
+    /// The one that `text` tells of, if it does: a status, and perhaps the document that S3 answers with.
+    #[cfg(feature = "run-store")]
+    fn within(text: &str) -> Option<Self> {
+        let part = |name: &str| {
+            let (_, rest) = text.split_once(&format!("<{name}>"))?;
+            Some(rest.split_once(&format!("</{name}>"))?.0.to_owned())
+        };
+        let status = text.split_once("status code: ").and_then(|(_, rest)| rest.get(..3)?.parse().ok());
+        let code = part("Code");
+        (code.is_some() || status.is_some()).then(|| Self {
+            code,
+            message: part("Message"),
+            status,
+            request: part("RequestId"),
+        })
+    }
+
     /// What AWS says. Of requests whose signature it refuses it repeats the headers, tokens among them.
     fn text(&self, kind: ErrorKind) -> String {
         let code = self.code.clone().or_else(|| self.status.map(|status| format!("status {status}")));

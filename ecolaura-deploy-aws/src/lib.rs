@@ -15,6 +15,7 @@
 //! | `cloudfront` | invalidations by `CloudFront`, for `s3` |
 //! | `ecr` | ECR: logins for core's `OciRegistry`, repositories as a step, scans for core's gate |
 //! | `eks` | EKS: where a cluster is, and tokens for it, which the Kubernetes crate takes through the core |
+//! | `run-store` | `S3RunStore`, a `RunStore`: records and the epoch lock in a bucket |
 //! | `s3` | `S3Cdn`, a `CdnPublisher` on a bucket |
 //! | `secrets-manager` | `SecretsManager`, a `SecretStore` |
 //! | `sso` | credentials of IAM Identity Center, as `aws sso login` leaves them |
@@ -37,11 +38,15 @@ pub mod ecr;
 pub mod eks;
 #[cfg(feature = "s3")]
 pub mod publish;
+#[cfg(feature = "run-store")]
+mod run_store;
 #[cfg(feature = "secrets-manager")]
 mod secrets;
 
 #[cfg(feature = "s3")]
 pub use self::publish::S3Cdn;
+#[cfg(feature = "run-store")]
+pub use self::run_store::S3RunStore;
 #[cfg(feature = "secrets-manager")]
 pub use self::secrets::SecretsManager;
 pub use self::{

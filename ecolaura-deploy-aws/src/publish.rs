@@ -39,6 +39,6 @@ pub use self::{
 };
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod guarded;
 mod journal;
 mod object;
+mod probe;
 mod record;
 mod releases;
 pub(crate) mod seal;
@@ -21,7 +22,8 @@ pub(crate) use self::{
     state::{newest_snapshot, prune_states, write_state},
 };
 pub use self::{
-    object::ObjectRunStore,
+    object::{ObjectRunStore, check_key},
+    probe::probe,
     record::{Record, RecordBody, SCHEMA, read_run},
     releases::StoredReleases,
     state::{EnvironmentState, LiveRelease, OpenRun, RunNote, state},

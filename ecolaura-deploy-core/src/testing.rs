@@ -5,6 +5,7 @@ pub mod fake;
 pub mod faulty;
 pub mod inject;
 pub mod invariants;
+pub mod matrix;
 pub mod recording;
 pub mod simulation;
 

@@ -7,6 +7,8 @@ use aws_credential_types::{
     Credentials,
     provider::{self, ProvideCredentials, SharedCredentialsProvider, future},
 };
+#[cfg(feature = "run-store")]
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use ecolaura_deploy_core::{Context, Error, Result, Secret, redact::Redactor};
 
@@ -151,6 +153,13 @@ impl fmt::Debug for Connect {
 /// The SDK's own retries, `attempts` calls in all. The adaptive ones would let one throttled call slow down all others.
 pub(crate) fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard().with_max_attempts(attempts)
+}
+
+/// A way to where `account` is, for clients that are not of the SDK.
+#[cfg(feature = "run-store")]
+pub(crate) fn connector(account: &Account) -> SharedHttpConnector {
+    let place = account.endpoint().and_then(|endpoint| Place::of(endpoint).ok());
+    http::connector(place == Some(Place::Here))
 }
 
 /// Where an endpoint is.

@@ -85,18 +85,18 @@ impl fmt::Debug for FakeS3 {
 }
 
 /// A request, as far as this store understands it.
-struct Asked {
+pub(crate) struct Asked {
     /// `PUT key`, with the words of the query that tell what it is.
-    line: String,
-    method: String,
-    key: String,
-    query: BTreeMap<String, String>,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    pub(crate) line: String,
+    pub(crate) method: String,
+    pub(crate) key: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Asked {
-    fn of(request: &HttpRequest) -> Self {
+    pub(crate) fn of(request: &HttpRequest) -> Self {
         let uri = request.uri().to_owned();
         let path = uri.splitn(4, '/').nth(3).unwrap_or_default();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -380,15 +380,15 @@ fn kept_headers(headers: &BTreeMap<String, String>) -> BTreeMap<String, String> 
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn tag(content: &[u8]) -> String {
+pub(crate) fn tag(content: &[u8]) -> String {
     format!("\"{}\"", Digest::of(content).short())
 }
 
-fn response(status: u16, text: &str) -> HttpResponse {
+pub(crate) fn response(status: u16, text: &str) -> HttpResponse {
     Response::new(status.try_into().unwrap(), SdkBody::from(text.as_bytes().to_vec()))
 }
 
-fn refusal(status: u16, code: &str) -> HttpResponse {
+pub(crate) fn refusal(status: u16, code: &str) -> HttpResponse {
     response(status, &format!("<Error><Code>{code}</Code><Message>it is so</Message></Error>"))
 }
 

@@ -21,6 +21,8 @@ use crate::{Effect, Error, ErrorKind, Result, leftovers};
 
 /// How often a create is tried that neither succeeds nor fails.
 const ATTEMPTS: usize = 8;
+/// How long it waits after the first of them. Whoever is in its way over a network takes a while.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Records as objects of an [`object_store`] backend, which stays behind this type.
 #[derive(Debug, Clone)]
@@ -125,8 +127,9 @@ fn flush(dir: &Path, key: &str) -> io::Result<()> {
         .try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
-/// Refuses what is no key, or no beginning of one: with files it would lead out of their folder.
-fn check(operation: &'static str, key: &str) -> Result<()> {
+/// Refuses what is no key, or no beginning of one: with files it would lead out of their folder. Fails with
+/// [`ErrorKind::InvalidInput`].
+pub fn check_key(operation: &'static str, key: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let good = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(plain);
     if key.split('/').all(good) {
@@ -172,18 +175,21 @@ fn kind_of(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
 #[async_trait]
 impl RunStore for ObjectRunStore {
     async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
-        check("store.create", key)?;
+        check_key("store.create", key)?;
+        let mut pause = PAUSE;
         for _ in 0..ATTEMPTS {
             if let Some(created) = self.try_create(key, &body).await? {
                 return Ok(created);
             }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
         let message = format!("record `{key}` in `{}`: it is said to exist, and is not there", self.place);
         Err(Error::new(ErrorKind::Unavailable, "store.create", message).with_effect(Effect::Unknown))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        check("store.get", key)?;
+        check_key("store.get", key)?;
         match self.store.get(&path::Path::from(key)).await {
             Ok(found) => found.bytes().await.map(Some).map_err(|error| self.error("store.get", key, error)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -192,7 +198,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
-        check("store.list", prefix)?;
+        check_key("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             return in_files(dir, prefix, |dir, prefix| walk::keys(dir, prefix, "")).await;
         }
@@ -207,7 +213,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<String>> {
-        check("store.list", prefix)?;
+        check_key("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             let after = after.to_owned();
             return in_files(dir, prefix, move |dir, prefix| walk::keys(dir, prefix, &after)).await;
@@ -223,7 +229,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        check("store.list", prefix)?;
+        check_key("store.list", prefix)?;
         if let Some(dir) = &self.dir {
             return in_files(dir, prefix, walk::names).await;
         }
@@ -242,7 +248,7 @@ impl RunStore for ObjectRunStore {
     }
 
     async fn remove(&self, key: &str) -> Result<()> {
-        check("store.remove", key)?;
+        check_key("store.remove", key)?;
         match self.store.delete(&path::Path::from(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.error("store.remove", key, error)),

@@ -7,5 +7,6 @@ pub mod image_builder;
 mod layout;
 pub mod migrator;
 pub mod registry;
+pub mod run_store;
 mod runner;
 pub mod small;

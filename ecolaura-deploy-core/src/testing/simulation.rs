@@ -57,9 +57,11 @@ use tokio::task::LocalSet;
 
 use self::{case::Smooth, draw::Dice};
 use super::invariants;
-use crate::pipeline::Pipeline;
+use crate::{pipeline::Pipeline, store::RunStore};
 
 type Make = dyn Fn(&World) -> Pipeline + Send + Sync;
+/// Makes the run store of a process, upon that of the disk.
+type Over = dyn Fn(Arc<dyn RunStore>) -> Arc<dyn RunStore> + Send + Sync;
 type Check = dyn Fn(&Observed) -> Vec<String> + Send + Sync;
 
 /// Which seeds are checked for determinism by doing them twice: one of so many.
@@ -73,6 +75,7 @@ pub struct Simulation {
     make: Arc<Make>,
     before: Option<Arc<Make>>,
     fakes: Arc<dyn Fn() -> Fakes + Send + Sync>,
+    over: Arc<Over>,
     checks: Vec<Arc<Check>>,
     seeds: Range<u64>,
     faults: RangeInclusive<u32>,
@@ -100,6 +103,7 @@ impl Simulation {
             make: Arc::new(make),
             before: None,
             fakes: Arc::new(Fakes::new),
+            over: Arc::new(|store| store),
             checks: Vec::new(),
             seeds: 0..100,
             faults: 1..=4,
@@ -117,6 +121,14 @@ impl Simulation {
     /// With other fakes.
     pub fn fakes(mut self, fakes: impl Fn() -> Fakes + Send + Sync + 'static) -> Self {
         self.fakes = Arc::new(fakes);
+        self.smooth = Arc::default();
+        self
+    }
+
+    /// With another run store: what `over` makes, for each process, of its store on the simulated disk. It must keep its
+    /// records there, and wait by tokio's clock alone.
+    pub fn store(mut self, over: impl Fn(Arc<dyn RunStore>) -> Arc<dyn RunStore> + Send + Sync + 'static) -> Self {
+        self.over = Arc::new(over);
         self.smooth = Arc::default();
         self
     }

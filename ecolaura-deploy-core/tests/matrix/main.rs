@@ -15,16 +15,18 @@
 //! reason (`ECOLAURA_SENSELESS=1` prints them).
 
 mod families;
-mod reference;
 mod table;
 
 use std::{process::ExitCode, sync::Arc};
 
-use ecolaura_deploy_core::testing::simulation::{Simulation, Verdict};
+use ecolaura_deploy_core::testing::{
+    matrix::{Case, reference},
+    simulation::{Simulation, Verdict},
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use self::{
-    families::{Case, Plan, Trap},
+    families::{Plan, Trap},
     table::Table,
 };
 
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Injected panics are part of the cases; what they say is not.
     std::panic::set_hook(Box::new(|_| {}));
-    let simulation = reference::simulation();
+    let Ok(sources) = tempfile::tempdir() else { return ExitCode::FAILURE };
+    let simulation = reference(sources.path());
     let table = Arc::new(Table::default());
     let mut trials = Vec::new();
     for plan in families::all(&simulation) {
@@ -61,12 +64,9 @@ fn is_long() -> bool {
 }
 
 fn trial(case: Case, simulation: &Simulation, table: &Arc<Table>) -> Trial {
-    let (mut simulation, table) = (simulation.clone(), Arc::clone(table));
-    if let Some(check) = case.check {
-        simulation = simulation.check(check);
-    }
+    let (simulation, table) = (simulation.clone(), Arc::clone(table));
     Trial::test(case.name.clone(), move || {
-        let verdict = simulation.judge(case.seed(), &case.mishaps);
+        let verdict = case.judge(&simulation);
         table.note(case.family, &case.name, &verdict);
         match verdict {
             Verdict::Failed(broken) => Err(Failed::from(broken.join("\n"))),

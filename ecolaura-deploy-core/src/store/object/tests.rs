@@ -7,31 +7,18 @@ use std::{
 use futures_util::stream::BoxStream;
 
 use super::*;
-
-async fn behaves(store: &dyn RunStore) {
-    let body = || Bytes::from_static(b"one");
-    assert_eq!(store.create("a/b/1", body()).await.unwrap(), Created::Yes);
-    assert_eq!(store.create("a/b/1", body()).await.unwrap(), Created::Yes, "the same body is our own");
-    assert_eq!(store.create("a/b/1", Bytes::from_static(b"two")).await.unwrap(), Created::Exists);
-    assert_eq!(store.create("a/b/2", body()).await.unwrap(), Created::Yes);
-    assert_eq!(store.get("a/b/1").await.unwrap(), Some(body()));
-    assert_eq!(store.get("a/b/3").await.unwrap(), None);
-    assert_eq!(store.list("a/b").await.unwrap(), ["a/b/1", "a/b/2"]);
-    store.remove("a/b/1").await.unwrap();
-    store.remove("a/b/1").await.unwrap();
-    assert_eq!(store.list("a").await.unwrap(), ["a/b/2"]);
-    assert_eq!(store.create("a/c/d/1", body()).await.unwrap(), Created::Yes);
-    assert_eq!(store.list_after("a", "a/b/2").await.unwrap(), ["a/c/d/1"]);
-    assert_eq!(store.names("a").await.unwrap(), ["b", "c"]);
-    assert_eq!(store.names("a/b").await.unwrap(), ["2"]);
-    assert_eq!(store.names("z").await.unwrap(), [""; 0]);
-}
+use crate::testing::conformance::run_store::suite;
 
 #[tokio::test]
-async fn memory_and_files_behave_alike() {
-    behaves(&ObjectRunStore::memory()).await;
+async fn memory_and_files_conform() {
+    suite(async || Arc::new(ObjectRunStore::memory())).await;
     let dir = tempfile::tempdir().unwrap();
-    behaves(&ObjectRunStore::local(dir.path()).unwrap()).await;
+    let next = AtomicUsize::new(0);
+    suite(async || {
+        let number = next.fetch_add(1, Ordering::SeqCst);
+        Arc::new(ObjectRunStore::local(dir.path().join(number.to_string())).unwrap())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -53,18 +40,6 @@ async fn a_key_does_not_lead_out_of_the_store() {
         assert!(errors.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{key}: {errors:?}");
     }
     assert_eq!(std::fs::read(dir.path().join("outside/record")).unwrap(), b"theirs");
-}
-
-#[tokio::test]
-async fn one_of_many_contenders_creates() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = ObjectRunStore::local(dir.path()).unwrap();
-    let contenders = (0..16).map(|n| {
-        let store = store.clone();
-        async move { store.create("epoch", Bytes::from(n.to_string())).await.unwrap() }
-    });
-    let created = futures_util::future::join_all(contenders).await;
-    assert_eq!(created.iter().filter(|created| **created == Created::Yes).count(), 1);
 }
 
 /// Answers the first creates as a store does that is told to create one object twice at the same time.
@@ -135,7 +110,7 @@ impl ObjectStore for Conflicting {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_said_to_exist_and_is_not_there_is_tried_again() {
     for (conflicts, created) in [(ATTEMPTS - 1, true), (ATTEMPTS, false)] {
         let conflicting = Conflicting { inner: InMemory::new(), left: conflicts.into() };

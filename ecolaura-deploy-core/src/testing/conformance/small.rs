@@ -16,12 +16,12 @@ fn test_context() -> Context {
 }
 
 #[expect(clippy::panic, reason = "a suite reports by panicking, like any test")]
-fn expect_ok<T>(case: &str, result: Result<T>) -> T {
+pub(super) fn expect_ok<T>(case: &str, result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{case}: {}", error.report()))
 }
 
 #[expect(clippy::panic, reason = "a suite reports by panicking, like any test")]
-fn expect_kind<T: fmt::Debug>(case: &str, result: Result<T>, kind: ErrorKind) -> Error {
+pub(super) fn expect_kind<T: fmt::Debug>(case: &str, result: Result<T>, kind: ErrorKind) -> Error {
     match result {
         Err(error) if error.kind() == kind => error,
         other => panic!("{case}: expected {kind}, found {other:?}"),

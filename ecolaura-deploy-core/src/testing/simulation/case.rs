@@ -196,6 +196,7 @@ impl Scene {
             seed,
             fakes: (simulation.fakes)(),
             disk: Disk::new(),
+            over: Arc::clone(&simulation.over),
             injector: Injector::seeded(seed),
             clock: Arc::new(SimClock::new(seed)),
             machine: SimMachine::default(),
@@ -205,7 +206,8 @@ impl Scene {
     }
 
     fn environment(&self, make: &Arc<Make>) -> crate::vocabulary::EnvironmentName {
-        let world = super::world::World::new(&self.fakes, &self.disk, &Injector::new(), &Process::new(0));
+        let world =
+            super::world::World::new(&self.fakes, Arc::new(self.disk.store(&Process::new(0))), &Injector::new());
         make(&world).environment
     }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Make,
+    Make, Over,
     machine::{Aftermath, SimMachine},
     steps,
     world::{Fakes, SimClock, World},
@@ -71,6 +71,7 @@ pub(super) struct Scene {
     pub(super) seed: u64,
     pub(super) fakes: Fakes,
     pub(super) disk: Disk,
+    pub(super) over: Arc<Over>,
     pub(super) injector: Injector,
     pub(super) clock: Arc<SimClock>,
     pub(super) machine: SimMachine,
@@ -150,7 +151,8 @@ impl Scene {
     }
 
     async fn work(&self, process: &Process, job: &Job) -> Result<RunResult> {
-        let world = World::new(&self.fakes, &self.disk, &self.injector, process);
+        let store = (self.over)(Arc::new(self.disk.store(process)));
+        let world = World::new(&self.fakes, store, &self.injector.of(process));
         let pipeline = || {
             let mut pipeline = (job.make)(&world);
             for (step, fault) in &job.faults {

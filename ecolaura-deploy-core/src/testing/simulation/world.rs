@@ -29,7 +29,7 @@ use crate::{
             registry::FakeRegistry,
             small::{FakeApprover, FakeFlags, FakeMetrics, FakeSecrets},
         },
-        inject::{Disk, Injected, Injector, Process},
+        inject::{Injected, Injector},
     },
     vocabulary::{Name, PinnedImage},
 };
@@ -160,8 +160,7 @@ pub struct World {
 }
 
 impl World {
-    pub(super) fn new(fakes: &Fakes, disk: &Disk, injector: &Injector, process: &Process) -> Self {
-        let injector = &injector.of(process);
+    pub(super) fn new(fakes: &Fakes, store: Arc<dyn RunStore>, injector: &Injector) -> Self {
         let scanner: Injected<dyn ImageScanner> = Injected::new(Arc::clone(&fakes.scanner), injector);
         Self {
             builder: Arc::new(Injected::new(Arc::clone(&fakes.builder), injector)),
@@ -174,7 +173,7 @@ impl World {
             scanner: Arc::new(scanner),
             approver: Arc::new(Injected::new(Arc::clone(&fakes.approver), injector)),
             flags: Arc::new(Injected::new(Arc::clone(&fakes.flags), injector)),
-            store: Arc::new(Injected::new(Arc::new(disk.store(process)), injector)),
+            store: Arc::new(Injected::new(store, injector)),
             fakes: fakes.clone(),
         }
     }

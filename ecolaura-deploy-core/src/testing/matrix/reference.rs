@@ -1,13 +1,9 @@
 //! The reference pipeline: preflight to record, and every world that a release changes.
-#![expect(clippy::unwrap_used, reason = "literals that follow the grammar, and files of a temporary folder")]
+#![expect(clippy::unwrap_used, reason = "literals that follow the grammar, and files of the caller's folder")]
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use ecolaura_deploy_core::{
+use crate::{
     analysis::{Analysis, MetricCheck, scan::SeverityPolicy},
     backend::{AllowedChange, BackupLevel, DataCheck, FlagState, ImageEntry, ImageSpec, Measure, Severity, Workload},
     cdn::SiteSource,
@@ -43,11 +39,10 @@ metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80}]}
 ";
 
-/// The sources of both releases, on disk. They go with the temporary folder of the process.
-static SOURCES: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
+/// Writes the sources of both releases.
+fn write_sources(folder: &Path) {
     for version in [1, 2] {
-        let release = folder.path().join(version.to_string());
+        let release = folder.join(version.to_string());
         let write = |path: &str, content: String| {
             let path = release.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -58,11 +53,6 @@ static SOURCES: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         write("site/index.html", format!("<script src=\"app.{version}.js\"></script>"));
         write(&format!("site/app.{version}.js"), format!("console.log({version})"));
     }
-    folder
-});
-
-fn sources(version: u64) -> PathBuf {
-    SOURCES.path().join(version.to_string())
 }
 
 fn migrations(world: &World, version: u64) {
@@ -102,15 +92,15 @@ fn preflight(world: &World) -> impl Step<Input = (), Output = bool> {
     })
 }
 
-fn release(world: &World, version: u64) -> Pipeline {
+fn release(world: &World, sources: &Path, version: u64) -> Pipeline {
     migrations(world, version);
-    let folder = sources(version);
+    let folder = sources.join(version.to_string());
     let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
     pipeline.brings(ReleaseSequence(version));
     let preflight = pipeline.add("preflight", preflight(world), constant(()));
     let build = BuildImage::new(Arc::clone(&world.builder), "web");
     let image = pipeline.step("build", build, constant(spec(&folder))).after(&preflight).add();
-    let repository: ecolaura_deploy_core::vocabulary::Repository = "team/web".parse().unwrap();
+    let repository: crate::vocabulary::Repository = "team/web".parse().unwrap();
     let push = PushImage::new(Arc::clone(&world.registry), repository.clone());
     let pushed = pipeline.add("push", push, image);
     let scan = ScanGate::new(Arc::clone(&world.scanner), SeverityPolicy::new(Severity::High));
@@ -149,10 +139,16 @@ fn fakes() -> Fakes {
     fakes
 }
 
-/// Release 1 is live; release 2 comes.
-pub(crate) fn simulation() -> Simulation {
-    Simulation::new("reference", |world| release(world, 2))
-        .before(|world| release(world, 1))
+/// Release 1 is live; release 2 comes. The pipeline has every kind of step; its sources are written into `folder`.
+///
+/// # Panics
+///
+/// If they cannot be written.
+pub fn reference(folder: &Path) -> Simulation {
+    write_sources(folder);
+    let (old, new) = (folder.to_owned(), folder.to_owned());
+    Simulation::new("reference", move |world| release(world, &new, 2))
+        .before(move |world| release(world, &old, 1))
         .fakes(fakes)
         .command("cargo test -p ecolaura-deploy-core --features test-util --test matrix -- seeds")
 }
