@@ -21,6 +21,7 @@
 
 mod bucket;
 mod check;
+mod grants;
 mod headers;
 #[cfg(feature = "cloudfront")]
 mod invalidate;

@@ -167,8 +167,9 @@ impl Bucket {
         Ok(())
     }
 
-    /// Deletes `keys`; what is not there is success. Stops at the first thousand of which some cannot be deleted.
-    pub(super) async fn delete(&self, within: Within<'_>, keys: &[String]) -> Result<()> {
+    /// Deletes `keys`, which all begin with `prefix`; what is not there is success. Stops at the first thousand of which
+    /// some cannot be deleted.
+    pub(super) async fn delete(&self, within: Within<'_>, prefix: &str, keys: &[String]) -> Result<()> {
         for (number, keys) in keys.chunks(DELETED_AT_ONCE).enumerate() {
             let wanted = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
             let wanted = wanted
@@ -176,7 +177,7 @@ impl Bucket {
                 .and_then(|keys| Delete::builder().set_objects(Some(keys)).quiet(true).build());
             let wanted =
                 wanted.map_err(|error| Error::internal(within.1, "a deletion without keys").with_source(error))?;
-            let call = self.writes(within, "s3:DeleteObject", "*");
+            let call = self.writes(within, "s3:DeleteObject", &format!("{prefix}*"));
             let request = self.client.delete_objects().bucket(&self.name).delete(wanted);
             let answer = call.send(request.send()).await?;
             let failed = answer.errors.unwrap_or_default();

@@ -169,7 +169,12 @@ impl Distribution {
             let call = self.account.reads(within, "cloudfront:GetInvalidation", self.arn());
             let request = self.client.get_invalidation().distribution_id(&self.id).id(id);
             match call.send(request.send()).await {
-                Ok(answer) if answer.invalidation.as_ref().is_some_and(|found| found.status == "Completed") => {
+                Ok(answer)
+                    if answer
+                        .invalidation
+                        .as_ref()
+                        .is_some_and(|found| found.status.eq_ignore_ascii_case("completed")) =>
+                {
                     return Ok(());
                 }
                 Ok(_) => {}

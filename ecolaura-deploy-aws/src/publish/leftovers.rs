@@ -50,6 +50,11 @@ impl S3Cdn {
         Remnant { leftover, key, upload: None }
     }
 
+    async fn remove(&self, within: Within<'_>, key: String) -> Result<()> {
+        let prefix = if key.starts_with(&self.state) { &self.state } else { &self.prefix };
+        self.bucket.delete(within, prefix, &[key]).await
+    }
+
     async fn remnants(&self, within: Within<'_>) -> Result<Vec<Remnant>> {
         let mut found = self.half_uploads(within).await?;
         let pointer = self.pointer(within).await?.pointer;
@@ -127,7 +132,7 @@ impl Inspect for S3Cdn {
         let same =
             |remnant: &Remnant| remnant.leftover.kind == leftover.kind && remnant.leftover.object == leftover.object;
         let Some(remnant) = self.remnants((cx, OPERATION)).await?.into_iter().find(same) else { return Ok(()) };
-        let Some(id) = remnant.upload else { return self.bucket.delete((cx, OPERATION), &[remnant.key]).await };
+        let Some(id) = remnant.upload else { return self.remove((cx, OPERATION), remnant.key).await };
         if upload::forget(self.bucket.clone(), remnant.key, id).await {
             return Ok(());
         }

@@ -51,14 +51,15 @@ impl S3Cdn {
         };
         let (kept, gone) = (only(&kept), only(&forgotten));
         let waste = waste(&kept.iter().collect::<Vec<_>>(), &gone.iter().collect::<Vec<_>>());
-        let served = waste.keys.iter().map(|key| self.served_key(key));
+        let served: Vec<String> = waste.keys.iter().map(|key| self.served_key(key)).collect();
         let contents = waste.contents.iter().map(|hex| format!("{}objects/{hex}", self.state));
-        let objects: Vec<String> = served.chain(contents).collect();
+        let contents: Vec<String> = contents.collect();
         self.known.retain(|key| !waste.keys.contains(key));
         self.contents.retain(|hex| !waste.contents.contains(hex));
-        self.bucket.delete(within, &objects).await?;
+        self.bucket.delete(within, &self.prefix, &served).await?;
+        self.bucket.delete(within, &self.state, &contents).await?;
         let manifests: Vec<String> = forgotten.iter().map(|(id, _)| self.manifest_key(*id)).collect();
-        self.bucket.delete(within, &manifests).await?;
+        self.bucket.delete(within, &self.state, &manifests).await?;
         Ok(waste.keys.into_iter().collect())
     }
 

@@ -160,7 +160,7 @@ impl S3Cdn {
         if !work.gone.is_empty() {
             self.still(within, begun).await?;
             let keys: Vec<String> = work.gone.iter().map(|key| self.served_key(key)).collect();
-            self.bucket.delete(within, &keys).await?;
+            self.bucket.delete(within, &self.prefix, &keys).await?;
         }
         match self.replace(within, begun, begun.pointer.switched()).await? {
             Some(_) => Ok(()),

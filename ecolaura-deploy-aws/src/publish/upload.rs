@@ -20,6 +20,7 @@ use super::{
     publisher::S3Cdn,
     reader::Reader,
 };
+use crate::CALLS;
 
 /// How many parts S3 takes.
 const PARTS: u64 = 10_000;
@@ -289,6 +290,7 @@ impl Drop for Multipart<'_> {
 
 /// Whether the upload is gone.
 pub(super) async fn forget(bucket: Bucket, key: String, id: String) -> bool {
+    tracing::debug!(target: CALLS, action = "s3:AbortMultipartUpload", resource = bucket.arn(&key), "call");
     let request = bucket.client.abort_multipart_upload().bucket(&bucket.name).key(key).upload_id(id);
     match request.send().await {
         Ok(_) => true,

@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "../aws/calls.rs"]
+mod calls;
 mod conformance;
+mod distribution;
+mod granted;
 mod publishing;
 mod support;

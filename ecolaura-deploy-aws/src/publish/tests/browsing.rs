@@ -67,7 +67,7 @@ async fn publish_in(order: Order, s3: &FakeS3, site: &PreparedSite) {
                 key.is_some_and(|key| !site.manifest().0.contains_key(key))
             });
             let served: Vec<String> = served.collect();
-            cdn(s3).bucket.delete((&cx(), "test.delete"), &served).await.unwrap();
+            cdn(s3).bucket.delete((&cx(), "test.delete"), "site/", &served).await.unwrap();
         }
         Order::PageFirst => {
             let page = fs::read_to_string(&site.files()["index.html"]).unwrap();
