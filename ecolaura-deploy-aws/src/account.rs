@@ -13,10 +13,10 @@ use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-#[cfg(test)]
-pub(crate) use self::connect::retries;
 #[cfg(feature = "run-store")]
 pub(crate) use self::connect::connector;
+#[cfg(test)]
+pub(crate) use self::connect::retries;
 pub use self::{connect::Connect, lifetime::Lifetime};
 use crate::error::Call;
 

@@ -141,9 +141,10 @@ impl S3RunStore {
         let key = format!("probe/{nonce}/object");
         let again = self.create(&key, Bytes::from(format!("three of {nonce}"))).await;
         self.remove(&key).await?;
-        match again? {
-            Created::Yes => Ok(()),
-            Created::Exists => {
+        match again {
+            Ok(Created::Yes) => Ok(()),
+            Err(error) if !contradicts_itself(&error) => Err(error),
+            _ => {
                 let message = "the run store takes what was removed for existing: it cannot hold a lock";
                 Err(self.unfit(Error::new(ErrorKind::Unsupported, "store.check", message)))
             }
@@ -151,10 +152,10 @@ impl S3RunStore {
     }
 
     fn unfit(&self, error: Error) -> Error {
-        error
-            .with("bucket", &self.place.bucket)
-            .with("endpoint", self.account.endpoint().unwrap_or("AWS"))
-            .with("expected", "`PutObject` with `If-None-Match: *` is answered with 412 if and only if there is an object")
+        error.with("bucket", &self.place.bucket).with("endpoint", self.account.endpoint().unwrap_or("AWS")).with(
+            "expected",
+            "`PutObject` with `If-None-Match: *` is answered with 412 if and only if there is an object",
+        )
     }
 
     /// What keeping runs in `bucket` below `prefix` takes.
@@ -171,8 +172,8 @@ impl S3RunStore {
 
     /// The error of a call, as AWS's others are.
     fn failed(&self, error: Error, action: &'static str, resource: String) -> Error {
-        if error.kind() == ErrorKind::InvalidInput {
-            return error;
+        if error.kind() == ErrorKind::InvalidInput || contradicts_itself(&error) {
+            return error.with("bucket", &self.place.bucket);
         }
         let operation = match action {
             "s3:PutObject" => "store.create",
@@ -228,6 +229,11 @@ impl RunStore for S3RunStore {
     async fn remove(&self, key: &str) -> Result<()> {
         self.inner.remove(key).await.map_err(|error| self.object(error, "s3:DeleteObject", key))
     }
+}
+
+/// Whether S3 said that there is an object and that there is none, again and again: no answer failed.
+fn contradicts_itself(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable && std::error::Error::source(error).is_none()
 }
 
 /// Where the bucket is.

@@ -7,9 +7,9 @@ use aws_smithy_http_client::{
     proxy::ProxyConfig,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::{http::SharedHttpClient, runtime_components::RuntimeComponents};
 #[cfg(feature = "run-store")]
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::{http::SharedHttpClient, runtime_components::RuntimeComponents};
 
 /// A client whose requests go through `HTTPS_PROXY` unless `NO_PROXY` names the host; with `direct`, never.
 pub(super) fn client(direct: bool) -> SharedHttpClient {

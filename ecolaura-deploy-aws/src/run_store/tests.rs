@@ -6,10 +6,7 @@ mod refusing;
 mod simulated;
 mod wavering;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use ecolaura_deploy_core::{
     Context, ErrorKind,
@@ -21,7 +18,7 @@ use self::over::{Manners, S3Over};
 use super::S3RunStore;
 use crate::{
     Account,
-    publish::fake::{BUCKET, Fate, FakeS3},
+    publish::fake::{BUCKET, FakeS3, Fate},
 };
 
 /// The same pause each time: what a simulation does depends on its seed alone.

@@ -111,8 +111,7 @@ impl StdError for Answer {}
 /// Whatever broke may be sent again: each request here is one whose repetition does no harm, or shows in what is read
 /// back.
 fn broken(error: &ConnectorError) -> HttpError {
-    let again = error.is_io() || error.is_timeout() || error.is_other().is_some();
-    let kind = if again { HttpErrorKind::Request } else { HttpErrorKind::Unknown };
+    let kind = if error.is_user() { HttpErrorKind::Unknown } else { HttpErrorKind::Request };
     let text = ecolaura_deploy_core::causes(error);
     HttpError::new_boxed(kind, text.into())
 }

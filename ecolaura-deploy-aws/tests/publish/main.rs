@@ -9,4 +9,5 @@ mod conformance;
 mod distribution;
 mod granted;
 mod publishing;
+mod servers;
 mod support;
