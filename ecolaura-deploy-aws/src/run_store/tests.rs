@@ -14,7 +14,7 @@ use ecolaura_deploy_core::{
     testing::conformance::run_store::suite,
 };
 
-use self::over::{Manners, S3Over};
+use self::over::{Manners, PAGE, S3Over};
 use super::S3RunStore;
 use crate::{
     Account,
@@ -52,20 +52,20 @@ async fn it_conforms() {
 async fn what_is_asked_is_what_is_needed() {
     let s3 = S3Over::new(memory());
     let store = store(&s3);
-    for n in 0..25 {
+    for n in 0..=2 * PAGE {
         store.create(&format!("runs/1/{n:08}"), format!("record {n}").into()).await.unwrap();
     }
     s3.clear_log();
-    assert_eq!(store.list("runs/1").await.unwrap().len(), 25);
-    assert_eq!(s3.log().len(), 3, "pages of ten: {:?}", s3.log());
+    assert_eq!(store.list("runs/1").await.unwrap().len(), 2 * PAGE + 1);
+    assert_eq!(s3.log().len(), 3, "one for each page: {:?}", s3.log());
     s3.clear_log();
-    assert_eq!(store.list_after("runs/1", "runs/1/00000022").await.unwrap().len(), 2);
+    assert_eq!(store.list_after("runs/1", "runs/1/00000098").await.unwrap().len(), 2);
     assert_eq!(store.names("runs").await.unwrap(), ["1"]);
     assert_eq!(s3.log().len(), 2, "no page is read for nothing: {:?}", s3.log());
     s3.clear_log();
-    store.create("runs/1/00000025", "record 25".into()).await.unwrap();
-    store.get("runs/1/00000025").await.unwrap();
-    store.remove("runs/1/00000025").await.unwrap();
-    let object = "team/runs/runs/1/00000025";
+    store.create("runs/2/1", "record".into()).await.unwrap();
+    store.get("runs/2/1").await.unwrap();
+    store.remove("runs/2/1").await.unwrap();
+    let object = "team/runs/runs/2/1";
     assert_eq!(s3.log(), [format!("PUT {object}"), format!("GET {object}"), format!("DELETE {object}")]);
 }

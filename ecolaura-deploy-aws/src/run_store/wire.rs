@@ -19,8 +19,8 @@ use object_store::{
 
 use crate::error::CALLS;
 
-/// How long one attempt may take. Records are small.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one attempt may take. Records are small, and a holder of the lock has several attempts in its term.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Sends requests, each within its time, and reads answers whole.
 #[derive(Debug, Clone)]

@@ -61,7 +61,7 @@ use crate::{pipeline::Pipeline, store::RunStore};
 
 type Make = dyn Fn(&World) -> Pipeline + Send + Sync;
 /// Makes the run store of a process, upon that of the disk.
-type Over = dyn Fn(Arc<dyn RunStore>) -> Arc<dyn RunStore> + Send + Sync;
+type Over = dyn Fn(Arc<dyn RunStore>, u32) -> Arc<dyn RunStore> + Send + Sync;
 type Check = dyn Fn(&Observed) -> Vec<String> + Send + Sync;
 
 /// Which seeds are checked for determinism by doing them twice: one of so many.
@@ -103,7 +103,7 @@ impl Simulation {
             make: Arc::new(make),
             before: None,
             fakes: Arc::new(Fakes::new),
-            over: Arc::new(|store| store),
+            over: Arc::new(|store, _| store),
             checks: Vec::new(),
             seeds: 0..100,
             faults: 1..=4,
@@ -125,9 +125,9 @@ impl Simulation {
         self
     }
 
-    /// With another run store: what `over` makes, for each process, of its store on the simulated disk. It must keep its
-    /// records there, and wait by tokio's clock alone.
-    pub fn store(mut self, over: impl Fn(Arc<dyn RunStore>) -> Arc<dyn RunStore> + Send + Sync + 'static) -> Self {
+    /// With another run store: what `over` makes, for the process of this number (0 installs the earlier release), of its
+    /// store on the simulated disk. It must keep its records there, and wait by tokio's clock alone.
+    pub fn store(mut self, over: impl Fn(Arc<dyn RunStore>, u32) -> Arc<dyn RunStore> + Send + Sync + 'static) -> Self {
         self.over = Arc::new(over);
         self.smooth = Arc::default();
         self

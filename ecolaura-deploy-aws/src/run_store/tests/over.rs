@@ -21,7 +21,7 @@ use super::PREFIX;
 use crate::publish::fake::{Asked, Fate, refusal, response, tag};
 
 /// How many keys a page has.
-const PAGE: usize = 10;
+pub(super) const PAGE: usize = 50;
 
 /// What happens to the nth request of this kind, and after how long.
 type Fates = dyn Fn(&str, u32) -> (Duration, Fate) + Send + Sync;

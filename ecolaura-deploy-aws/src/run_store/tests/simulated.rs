@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ecolaura_deploy_core::{
     testing::{
-        matrix::{Cell, Matrix, reference},
+        matrix::{Case, Cell, Matrix, reference},
         simulation::{Simulation, Verdict},
     },
     vocabulary::Digest,
@@ -12,19 +12,25 @@ use ecolaura_deploy_core::{
 
 use super::*;
 
-/// The reference release, its records on S3 upon the simulated disk.
-fn simulation(folder: &Path, fates: fn(&str, u32) -> (Duration, Fate)) -> Simulation {
-    let over = move |disk| -> Arc<dyn RunStore> { Arc::new(store(&S3Over::new(disk).fates(fates))) };
+/// What befalls the nth request of a process.
+type Weather = fn(u32, &str, u32) -> (Duration, Fate);
+
+/// The reference release, its records on S3 upon the simulated disk. The earlier release is installed in peace.
+fn simulation(folder: &Path, weather: Weather) -> Simulation {
+    let over = move |disk, process| -> Arc<dyn RunStore> {
+        let weather = if process == 0 { calm } else { weather };
+        Arc::new(store(&S3Over::new(disk).fates(move |line, nth| weather(process, line, nth))))
+    };
     reference(folder).store(over).command("cargo test -p ecolaura-deploy-aws --features run-store,s3 simulated")
 }
 
-fn calm(_: &str, _: u32) -> (Duration, Fate) {
+fn calm(_: u32, _: &str, _: u32) -> (Duration, Fate) {
     (Duration::ZERO, Fate::Answered)
 }
 
 /// One request in four is slow, throttled, in somebody's way, or answered wrongly, whether it is done or not.
-fn stormy(line: &str, nth: u32) -> (Duration, Fate) {
-    let drawn = Digest::of(format!("{nth} {line}")).as_bytes()[0];
+fn stormy(process: u32, line: &str, nth: u32) -> (Duration, Fate) {
+    let drawn = Digest::of(format!("{process} {nth} {line}")).as_bytes()[0];
     let (pause, fate) = match drawn {
         0..12 => (0, Fate::Refused(503, "SlowDown")),
         12..20 => (0, Fate::Refused(500, "InternalError")),
@@ -32,7 +38,7 @@ fn stormy(line: &str, nth: u32) -> (Duration, Fate) {
         32..40 => (0, Fate::Lost),
         40..44 => (0, Fate::Silence),
         44..54 if line.starts_with("PUT") => (0, Fate::Refused(409, "ConditionalRequestConflict")),
-        54..64 => (9, Fate::Answered),
+        54..64 => (5, Fate::Answered),
         _ => (0, Fate::Answered),
     };
     (Duration::from_secs(pause), fate)
@@ -42,62 +48,48 @@ fn is_long() -> bool {
     std::env::var("ECOLAURA_LONG").is_ok_and(|long| long == "1")
 }
 
-/// Judges one of so many `cells`, or all of them where there is time.
-fn play(fates: fn(&str, u32) -> (Duration, Fate), one_of: usize, cells: impl Fn(&Matrix) -> Vec<Cell>) {
-    let folder = tempfile::tempdir().unwrap();
-    let simulation = simulation(folder.path(), fates);
+/// One of so many cells, or all of them where there is time. What is left out must not always be the same kind: cells of
+/// one kind come at even distances, so these are primes.
+fn some(cells: Vec<Cell>, one_of: usize) -> impl Iterator<Item = Case> {
     let every = if is_long() { 1 } else { one_of };
-    let cases: Vec<_> = cells(&Matrix::new(&simulation))
-        .into_iter()
-        .filter_map(|cell| match cell {
-            Cell::Case(case) => Some(case),
-            Cell::Senseless { .. } => None,
-        })
-        .step_by(every)
-        .collect();
+    let case = |cell| match cell {
+        Cell::Case(case) => Some(case),
+        Cell::Senseless { .. } => None,
+    };
+    cells.into_iter().filter_map(case).step_by(every)
+}
+
+fn play(weather: Weather, pick: impl Fn(&Matrix) -> Vec<Case>) {
+    let folder = tempfile::tempdir().unwrap();
+    let simulation = simulation(folder.path(), weather);
+    let cases = pick(&Matrix::new(&simulation));
     let judged: Vec<_> = cases.iter().map(|case| (&case.name, case.judge(&simulation))).collect();
     let failed: Vec<_> = judged.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Failed(_))).collect();
     assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), judged.len());
     let survived = judged.iter().filter(|(_, verdict)| *verdict == Verdict::Survived).count();
     println!("{} cases, {survived} survived, {} contained", judged.len(), judged.len() - survived);
-    assert!(survived * 2 > judged.len(), "most ask for an operator: {judged:#?}");
+    assert!(survived * 10 > judged.len() * 8, "too many ask for an operator: {judged:#?}");
 }
 
 #[test]
-fn a_release_that_dies_at_any_record_is_gone_on_with() {
-    play(calm, 4, Matrix::crashes);
+fn whatever_befalls_a_release_its_records_keep_every_promise() {
+    play(calm, |matrix| {
+        let store = matrix.calls(|call| call.starts_with("store."));
+        let cells = [some(matrix.crashes(), 23), some(matrix.store_errors(), 11), some(matrix.damages(), 13)];
+        cells.into_iter().flatten().chain(some(store, 5)).chain(some(matrix.holders(8), 7)).collect()
+    });
 }
 
 #[test]
-fn a_store_that_fails_at_any_record_loses_nothing() {
-    play(calm, 4, Matrix::store_errors);
-}
-
-#[test]
-fn a_call_of_the_store_that_fails_in_any_way_loses_nothing() {
-    play(calm, 4, |matrix| matrix.calls(|call| call.starts_with("store.")));
-}
-
-#[test]
-fn one_holder_at_a_time_works_whatever_becomes_of_the_others() {
-    play(calm, 4, |matrix| matrix.holders(8));
-}
-
-#[test]
-fn a_release_that_dies_while_the_store_wavers_is_gone_on_with() {
-    play(stormy, 12, Matrix::crashes);
-}
-
-#[test]
-fn deployers_race_while_the_store_wavers() {
-    play(stormy, 12, |matrix| matrix.holders(8));
+fn deaths_and_races_beside_a_wavering_store_keep_every_promise() {
+    play(stormy, |matrix| some(matrix.crashes(), 41).chain(some(matrix.holders(8), 19)).collect());
 }
 
 #[test]
 fn releases_with_mishaps_drawn_by_chance_keep_every_promise() {
     let folder = tempfile::tempdir().unwrap();
-    let seeds = if is_long() { 1_000 } else { 30 };
-    for fates in [calm, stormy] {
-        simulation(folder.path(), fates).seeds(0..seeds).run().assert();
+    let seeds = if is_long() { 1_000 } else { 8 };
+    for weather in [calm, stormy] {
+        simulation(folder.path(), weather).seeds(0..seeds).run().assert();
     }
 }

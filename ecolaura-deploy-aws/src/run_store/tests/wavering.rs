@@ -60,7 +60,7 @@ async fn reads_and_removals_outlast_a_wavering_store() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_is_waited_for() {
-    let slow = S3Over::new(memory()).fates(|_, _| (Duration::from_secs(15), Fate::Answered));
+    let slow = S3Over::new(memory()).fates(|_, _| (Duration::from_secs(7), Fate::Answered));
     let store = store(&slow);
     assert_eq!(store.create("a/1", "one".into()).await.unwrap(), Created::Yes);
     assert_eq!(store.get("a/1").await.unwrap().unwrap(), "one");

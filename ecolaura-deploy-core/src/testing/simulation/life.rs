@@ -151,7 +151,7 @@ impl Scene {
     }
 
     async fn work(&self, process: &Process, job: &Job) -> Result<RunResult> {
-        let store = (self.over)(Arc::new(self.disk.store(process)));
+        let store = (self.over)(Arc::new(self.disk.store(process)), process.number());
         let world = World::new(&self.fakes, store, &self.injector.of(process));
         let pipeline = || {
             let mut pipeline = (job.make)(&world);
