@@ -1,7 +1,8 @@
 //! The run store on S3.
 
 mod credentials;
-#[cfg(all(test, feature = "s3"))]
+#[cfg(feature = "s3")]
+#[cfg(test)]
 mod tests;
 mod wire;
 
@@ -114,7 +115,7 @@ impl S3RunStore {
             .with_region(account.region())
             .with_endpoint(endpoint(account, &place.bucket))
             .with_virtual_hosted_style_request(!account.path_style())
-            .with_credentials(Arc::new(Bridge::new(account)))
+            .with_credentials(Arc::new(Bridge::new(cx, account)))
             .with_http_connector(wire)
             .with_retry(retries(account, pauses))
             // One `DELETE` needs no checksum, which some stores do not take, and no other action to be allowed.

@@ -1,6 +1,7 @@
 //! The account's credentials, as `object_store` takes them.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,6 +11,7 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
 };
+use ecolaura_deploy_core::Context;
 use object_store::{CredentialProvider, aws::AwsCredential};
 use tokio::sync::Mutex;
 
@@ -22,13 +24,13 @@ const UNTOLD: Duration = Duration::from_mins(15);
 
 /// Asks the account's provider, and keeps what it gave until shortly before its end: providers themselves ask whoever
 /// gives credentials each time.
-#[derive(Debug)]
 pub(super) struct Bridge {
+    /// For its clock.
+    cx: Context,
     provider: Option<SharedCredentialsProvider>,
     kept: Mutex<Option<Kept>>,
 }
 
-#[derive(Debug, Clone)]
 struct Kept {
     credential: Arc<AwsCredential>,
     until: SystemTime,
@@ -48,8 +50,8 @@ impl Kept {
 }
 
 impl Bridge {
-    pub(super) fn new(account: &Account) -> Self {
-        Self { provider: account.sdk_config().credentials_provider(), kept: Mutex::default() }
+    pub(super) fn new(cx: &Context, account: &Account) -> Self {
+        Self { cx: cx.clone(), provider: account.sdk_config().credentials_provider(), kept: Mutex::default() }
     }
 
     async fn credential_at(&self, now: SystemTime) -> Result<Arc<AwsCredential>, CredentialsError> {
@@ -72,12 +74,19 @@ impl Bridge {
     }
 }
 
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
 #[async_trait]
 impl CredentialProvider for Bridge {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let credential = self.credential_at(SystemTime::now()).await;
+        let now = self.cx.clock().now().as_second().try_into().unwrap_or_default();
+        let credential = self.credential_at(SystemTime::UNIX_EPOCH + Duration::from_secs(now)).await;
         credential.map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })
     }
 }
@@ -117,7 +126,8 @@ mod tests {
 
     fn hourly(left: u64) -> Bridge {
         let provider = SharedCredentialsProvider::new(Hourly { given: AtomicU64::new(0), left });
-        Bridge { provider: Some(provider), kept: Mutex::default() }
+        let cx = Context::new("test".parse().unwrap());
+        Bridge { cx, provider: Some(provider), kept: Mutex::default() }
     }
 
     #[tokio::test]

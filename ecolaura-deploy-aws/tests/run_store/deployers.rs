@@ -4,13 +4,14 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use ecolaura_deploy_aws::S3RunStore;
 use ecolaura_deploy_core::{
-    Result,
+    ErrorKind, Result,
     backend::{FeatureFlags, FlagState},
     lock::{LockPolicy, Wait},
     pipeline::{Pipeline, constant},
@@ -27,7 +28,6 @@ use super::{
     servers::{account, bucket, cx, endpoints},
     store,
 };
-use ecolaura_deploy_aws::S3RunStore;
 
 const FLAGS: [&str; 2] = ["beta", "dark-mode"];
 
@@ -73,7 +73,7 @@ async fn deploy(
     tokio::select! {
         biased;
         () = process.died() => None,
-        finished = run => finished.map(Some).unwrap_or_else(|error| panic!("{}", error.report())),
+        finished = run => Some(finished.unwrap()),
     }
 }
 
@@ -107,9 +107,9 @@ async fn a_run_that_is_killed_at_any_write_is_gone_on_with_by_the_next_deployer(
                 move || process.kill()
             };
             if done {
-                injector.when_done(nth, kill)
+                injector.when_done(nth, kill);
             } else {
-                injector.when(nth, kill)
+                injector.when(nth, kill);
             }
             assert!(deploy(&store, &flags, &injector, &process).await.is_none(), "{case}: it lives");
             let next = deploy(&store, &flags, &injector, &Process::new(2)).await.unwrap();
@@ -120,47 +120,64 @@ async fn a_run_that_is_killed_at_any_write_is_gone_on_with_by_the_next_deployer(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_deployers_one_works_at_a_time() -> Result<()> {
-    for endpoint in endpoints() {
-        let bucket = bucket(&account(&endpoint).await).await;
-        let (inside, most, epochs) =
-            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
-        let deployers = (0..4).map(|_| {
-            let (endpoint, bucket) = (endpoint.clone(), bucket.clone());
-            let (inside, most, epochs) = (Arc::clone(&inside), Arc::clone(&most), Arc::clone(&epochs));
-            tokio::spawn(async move {
-                let store = S3RunStore::open(&cx(), &account(&endpoint).await, bucket, "runs").await?;
-                let runner =
-                    Runner::new(Arc::new(store)).lock(LockPolicy::default().wait(Wait::Queue(Duration::from_mins(2))));
-                let work = steps::call("work", move |cx, ()| {
-                    let (inside, most, epochs) = (Arc::clone(&inside), Arc::clone(&most), Arc::clone(&epochs));
-                    async move {
-                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                        epochs.lock().unwrap().push(cx.epoch());
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        Ok(())
-                    }
-                });
-                let mut pipeline = empty();
-                pipeline.add("work", work, constant(()));
-                let plan = runner.plan(&cx(), pipeline).await?;
-                runner.run(&cx(), plan).await
-            })
-        });
-        for deployer in deployers.collect::<Vec<_>>() {
-            let finished = deployer.await.unwrap();
-            // Whoever planned before another one finished is told so, and does nothing.
-            if let Err(error) = finished.map(|finished| assert_eq!(finished.result, RunResult::Succeeded)) {
-                assert_eq!(error.kind(), ecolaura_deploy_core::ErrorKind::StalePlan, "{}", error.report());
-            }
+/// Where only one may be at a time.
+#[derive(Debug, Default)]
+struct Ground {
+    inside: AtomicUsize,
+    crowded: AtomicBool,
+    epochs: Mutex<Vec<u64>>,
+}
+
+impl Ground {
+    async fn work(&self, epoch: u64) {
+        if self.inside.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.crowded.store(true, Ordering::SeqCst);
         }
-        let mut seen = epochs.lock().unwrap().clone();
-        assert!(!seen.is_empty() && most.load(Ordering::SeqCst) == 1, "{endpoint}: {seen:?}");
-        assert!(seen.is_sorted(), "{endpoint}: {seen:?}");
-        seen.dedup();
-        assert_eq!(seen.len(), epochs.lock().unwrap().len(), "{endpoint}: an epoch had two holders");
+        self.epochs.lock().unwrap().push(epoch);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.inside.fetch_sub(1, Ordering::SeqCst);
     }
-    Ok(())
+}
+
+fn working(ground: &Arc<Ground>) -> Pipeline {
+    let ground = Arc::clone(ground);
+    let mut pipeline = empty();
+    let work = steps::call("work", move |cx, ()| {
+        let ground = Arc::clone(&ground);
+        async move {
+            ground.work(cx.epoch()).await;
+            Ok(())
+        }
+    });
+    pipeline.add("work", work, constant(()));
+    pipeline
+}
+
+/// A deployer on a connection of its own. Whoever planned before another one was done plans again.
+async fn competitor(endpoint: String, bucket: String, ground: Arc<Ground>) -> Result<RunResult> {
+    let store = S3RunStore::open(&cx(), &account(&endpoint).await, bucket, "runs").await?;
+    let lock = LockPolicy::default().wait(Wait::Queue(Duration::from_mins(2)));
+    let runner = Runner::new(Arc::new(store)).lock(lock);
+    loop {
+        let plan = runner.plan(&cx(), working(&ground)).await?;
+        match runner.run(&cx(), plan).await {
+            Err(error) if error.kind() == ErrorKind::StalePlan => {}
+            finished => return Ok(finished?.result),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_deployers_one_works_at_a_time_and_all_get_their_turn() {
+    for endpoint in endpoints() {
+        let (bucket, ground) = (bucket(&account(&endpoint).await).await, Arc::<Ground>::default());
+        let deployers: Vec<_> =
+            (0..4).map(|_| tokio::spawn(competitor(endpoint.clone(), bucket.clone(), Arc::clone(&ground)))).collect();
+        for deployer in deployers {
+            assert_eq!(deployer.await.unwrap().unwrap(), RunResult::Succeeded, "{endpoint}");
+        }
+        let epochs = ground.epochs.lock().unwrap().clone();
+        assert!(!ground.crowded.load(Ordering::SeqCst), "{endpoint}: two worked at once: {epochs:?}");
+        assert!(epochs.len() == 4 && epochs.is_sorted_by(|one, next| one < next), "{endpoint}: {epochs:?}");
+    }
 }

@@ -69,7 +69,6 @@ fn play(weather: Weather, pick: impl Fn(&Matrix) -> Vec<Case>) {
     let failed: Vec<_> = judged.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Failed(_))).collect();
     assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), judged.len());
     let survived = judged.iter().filter(|(_, verdict)| *verdict == Verdict::Survived).count();
-    println!("{} cases, {survived} survived, {} contained", judged.len(), judged.len() - survived);
     assert!(survived * 10 > judged.len() * 8, "too many ask for an operator: {judged:#?}");
 }
 
