@@ -1,6 +1,7 @@
 //! Watching a cluster until something is so. Nothing is polled: each change is judged when it comes, and a grace that
 //! ends without a change is waited for to the moment.
 
+mod going;
 mod informer;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use self::informer::Informers;
 pub(crate) use self::informer::anew;
+use self::{going::Going, informer::Informers};
 use crate::{
     error::Call,
     names::{REVISION, SERVICE, TRACK},
@@ -108,6 +109,7 @@ pub(crate) async fn until_ready(
     }
     server.cx.check("cluster.wait")?;
     let mut informers = Informers::start(server, namespace, &awaited).await?;
+    let mut going = Going::watch(server, namespace, &awaited);
     let mut told = Told::default();
     loop {
         let (state, until) = if informers.are_synced() {
@@ -124,22 +126,35 @@ pub(crate) async fn until_ready(
             state => return Ok(state),
         }
         let next = async {
-            match until {
-                Some(until) => tokio::select! {
-                    changed = informers.next() => changed,
-                    () = tokio::time::sleep_until(until) => Ok(()),
-                },
-                None => informers.next().await,
+            tokio::select! {
+                changed = informers.next() => changed.map(|()| None),
+                gone = going.next() => Ok(Some(gone)),
+                () = sleep_until(until) => Ok(None),
             }
         };
         match server.cx.bounded("cluster.wait", next).await {
-            Ok(changed) => changed?,
+            Ok(Ok(Some(going))) => return Ok(namespace_goes(&awaited, &going)),
+            Ok(changed) => _ = changed?,
             Err(error) if error.kind() == ErrorKind::Timeout => {
                 return Ok(RolloutState::Failed { cause: FailureCause::DeadlineExceeded, chain: told.missing() });
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn namespace_goes(awaited: &[&Awaited], going: &Key) -> RolloutState {
+    let inside = awaited.iter().find(|awaited| awaited.key.namespace.as_ref() == Some(&going.name));
+    let title = inside.map(|awaited| awaited.key.to_string());
+    let chain = title.into_iter().chain([going.to_string(), "somebody else deletes it".to_owned()]).collect();
+    RolloutState::Failed { cause: FailureCause::Superseded, chain }
 }
 
 /// The state of an object as it is now.

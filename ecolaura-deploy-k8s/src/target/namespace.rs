@@ -1,6 +1,6 @@
 //! The namespace of a workload, where it is missing and may be made.
 
-use ecolaura_deploy_core::{Context, ErrorKind, Result, backend::ApplyRequest};
+use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, backend::ApplyRequest};
 use serde_json::json;
 
 use super::Inner;
@@ -19,13 +19,13 @@ pub(super) async fn namespace_object(
     objects: &[Wanted],
 ) -> Result<Option<Wanted>> {
     let namespace = &request.workload.namespace;
+    let key = key(request);
+    let found = is_there(server, &key).await;
     let listed = objects.iter().any(|object| object.key.is("", "Namespace") && object.key.name == namespace.as_str());
     if listed || !inner.create_namespaces {
-        return Ok(None);
+        return found.map(|_| None).or_else(whoever_may_not_look);
     }
-    let kind = Kind { namespaced: false, ..Kind::known("v1", "Namespace", "namespaces") };
-    let key = Key::new("v1", "Namespace", None, namespace.as_str());
-    if server.get(&kind, &key).await?.is_some() {
+    if found? {
         return Ok(None);
     }
     let Some(first) = objects.first() else { return Ok(None) };
@@ -33,16 +33,32 @@ pub(super) async fn namespace_object(
     Ok(Some(Wanted { title: key.to_string(), key, json, origin: first.origin.clone(), versioned: false }))
 }
 
+fn key(request: &ApplyRequest) -> Key {
+    Key::new("v1", "Namespace", None, request.workload.namespace.as_str())
+}
+
+/// Whether the namespace is there. One that goes takes nothing new in, and what is changed in it goes all the same.
+async fn is_there(server: &Server<'_>, key: &Key) -> Result<bool> {
+    let kind = Kind { namespaced: false, ..Kind::known("v1", "Namespace", "namespaces") };
+    let found = server.get(&kind, key).await?;
+    if found.as_ref().is_some_and(|found| found.metadata.deletion_timestamp.is_some()) {
+        let message = format!("the namespace {} is being terminated", key.name);
+        return Err(Error::new(ErrorKind::Conflict, "cluster.namespace", message)
+            .advice("find out who deletes it, and apply again once it is gone"));
+    }
+    Ok(found.is_some())
+}
+
+/// Who may not look at a namespace may still work in it.
+fn whoever_may_not_look<T: Default>(error: Error) -> Result<T> {
+    if error.kind() == ErrorKind::PermissionDenied { Ok(T::default()) } else { Err(error) }
+}
+
 /// Makes the namespace where that is asked for: everything else needs it.
 pub(super) async fn make_namespace(inner: &Inner, cx: &Context, request: &ApplyRequest) -> Result<()> {
     let server = inner.server(cx, &[]);
-    let kind = Kind { namespaced: false, ..Kind::known("v1", "Namespace", "namespaces") };
-    let key = Key::new("v1", "Namespace", None, request.workload.namespace.as_str());
-    match server.get(&kind, &key).await {
-        Ok(Some(_)) => return Ok(()),
-        // Who may not look at it may still work in it.
-        Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
-        _ => {}
+    if is_there(&server, &key(request)).await.or_else(whoever_may_not_look)? {
+        return Ok(());
     }
     let surroundings = Surroundings { templates: inner.templates.clone(), ..Surroundings::default() };
     let objects = manifest::read(&request.workload, surroundings, cx.redactor()).await?.objects;

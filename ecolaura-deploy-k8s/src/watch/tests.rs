@@ -110,6 +110,8 @@ async fn forgetting(before: Vec<Value>, after: Vec<Value>, in_the_stream: bool) 
     let lists = Mutex::new(0);
     FakeServer::start(move |asked| match (asked.path.as_str(), watch_from(asked)) {
         ("/apis/example.com/v1", _) => kinds(),
+        ("/api/v1/namespaces", Some(_)) => Answer::open(""),
+        ("/api/v1/namespaces", None) => list(10, &[]),
         (_, Some("10")) if in_the_stream => Answer::text(event("ERROR", &expired())),
         (_, Some("10")) => Answer::status(410, "Expired", "too old resource version: 10 (20)"),
         (_, Some(_)) => Answer::open(""),
@@ -214,4 +216,46 @@ async fn a_source_of_tokens_that_nobody_accepts_ends_the_wait() {
         "{report}"
     );
     assert!(!format!("{error:?} {report}").contains("hunter2"), "{report}");
+}
+
+/// A server with a thing that is not ready yet, of which nothing is heard but `news`.
+async fn with_namespace(namespaces: impl Fn() -> Answer + Send + Sync + 'static, news: &'static str) -> FakeServer {
+    FakeServer::start(move |asked| match (asked.path.as_str(), watch_from(asked)) {
+        ("/apis/example.com/v1", _) => kinds(),
+        ("/api/v1/namespaces", None) => namespaces(),
+        ("/api/v1/namespaces", Some(_)) => Answer::open(""),
+        (_, None) => list(10, &[thing("a", false)]),
+        (_, Some(_)) if news.is_empty() => Answer::open(""),
+        (_, Some(_)) => Answer::text(event(news, &thing("a", true))),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_namespace_that_goes_ends_the_wait_before_what_is_in_it() {
+    let namespace = || {
+        let metadata =
+            json!({"name": "shop", "uid": "n", "resourceVersion": "9", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        Answer::json(&json!({
+            "apiVersion": "v1", "kind": "NamespaceList", "metadata": {"resourceVersion": "10"},
+            "items": [{"metadata": metadata}],
+        }))
+    };
+    let server = with_namespace(namespace, "").await;
+    let state = wait_on(&connected(&server, &Arc::default()).await, &["a"]).await.unwrap();
+    let RolloutState::Failed { cause: FailureCause::Superseded, chain } = state else { panic!("{state:?}") };
+    assert_eq!(chain, ["Thing shop/a", "Namespace shop", "somebody else deletes it"]);
+}
+
+#[tokio::test]
+async fn who_may_not_watch_the_namespace_waits_all_the_same() {
+    let server = with_namespace(|| Answer::status(403, "Forbidden", "namespaces is forbidden"), "MODIFIED").await;
+    let state = wait_on(&connected(&server, &Arc::default()).await, &["a"]).await.unwrap();
+    assert_eq!(state, RolloutState::Ready);
+    let asked = server.asked();
+    assert_eq!(
+        asked.iter().filter(|asked| asked.path == "/api/v1/namespaces").count(),
+        1,
+        "it is asked once: {asked:?}"
+    );
 }

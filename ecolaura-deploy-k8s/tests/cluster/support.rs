@@ -68,38 +68,33 @@ pub(crate) fn servers_alone() -> Option<Servers> {
 }
 
 fn find(share: impl FnOnce() -> Share) -> Option<Servers> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let found = variable("ECOLAURA_TEST_KUBECONFIG")
         .zip(variable("ECOLAURA_TEST_REGISTRY"))
         .filter(|_| variable("ECOLAURA_TEST_NODE").is_some())
         .map(|(kubeconfig, registry)| Servers { kubeconfig: kubeconfig.into(), registry, _share: Arc::new(share()) });
+    said_if_left_out(found)
+}
+
+/// A cluster whose pods need not run. Without one the test is left out, as above.
+pub(crate) fn control_plane() -> Option<Servers> {
+    let found = variable("ECOLAURA_TEST_KUBECONFIG").map(|kubeconfig| {
+        let share = Arc::new(Share::WithOthers(SHARE.blocking_read()));
+        Servers { kubeconfig: kubeconfig.into(), registry: String::new(), _share: share }
+    });
+    said_if_left_out(found)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn said_if_left_out(found: Option<Servers>) -> Option<Servers> {
     if found.is_none() {
         let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
         assert!(!strict, "no cluster: run the tests by .ci/with-servers");
         eprintln!("left out: no cluster; .ci/with-servers starts one");
     }
     found
-}
-
-/// A cluster whose pods need not run. Without one the test is left out, as above.
-pub(crate) fn control_plane() -> Option<Servers> {
-    find_control_plane(|| Share::WithOthers(SHARE.blocking_read()))
-}
-
-/// The same, once no other test uses it.
-pub(crate) fn control_plane_alone() -> Option<Servers> {
-    find_control_plane(|| Share::Alone(SHARE.blocking_write()))
-}
-
-fn find_control_plane(share: impl FnOnce() -> Share) -> Option<Servers> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let Some(kubeconfig) = variable("ECOLAURA_TEST_KUBECONFIG").map(PathBuf::from) else {
-        let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
-        assert!(!strict, "no cluster: run the tests by .ci/with-servers");
-        eprintln!("left out: no cluster; .ci/with-servers starts one");
-        return None;
-    };
-    Some(Servers { kubeconfig, registry: String::new(), _share: Arc::new(share()) })
 }
 
 pub(crate) fn cx() -> Context {
