@@ -120,6 +120,8 @@ async fn an_asset_that_another_tool_uploaded_is_taken_over_if_it_is_the_same() {
     let logo = s3.object("site/logo.0123abcd.svg").unwrap();
     assert_eq!(logo.headers["content-type"], "image/svg+xml", "and has its headers");
     s3.plant(&format!("site/{}", script(2)), "SCRIPT 2");
+    let missing = cdn(&s3).missing(&cx(), site(dir.path(), 2).await.manifest()).await.unwrap();
+    assert!(missing.contains(&script(2)), "the size alone says nothing: {missing:?}");
     let error = publish(&cx(), &cdn(&s3), &site(dir.path(), 2).await, &PublishOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
