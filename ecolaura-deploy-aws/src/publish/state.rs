@@ -180,7 +180,10 @@ impl S3Cdn {
         loop {
             let found = self.pointer(within).await?;
             match self.manifests(within, &found.pointer.releases).await {
-                Ok(manifests) => return Ok(SiteHistory::new(found.pointer.live, manifests)),
+                Ok(manifests) => {
+                    let history = SiteHistory::new(found.pointer.live, manifests);
+                    return Ok(history.unfinished(found.pointer.unfinished));
+                }
                 Err(_) if self.pointer(within).await?.tag != found.tag => {}
                 Err(error) => return Err(error),
             }

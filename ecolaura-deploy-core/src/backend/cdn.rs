@@ -84,12 +84,20 @@ pub struct SiteHistory {
     pub live: Option<Digest>,
     /// The releases whose manifests are kept, oldest first.
     pub releases: Vec<(Digest, SiteManifest)>,
+    /// Whether the switch to the live release was stopped: what is served, and cached, is then a mixture.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
 }
 
 impl SiteHistory {
     /// A history.
     pub fn new(live: Option<Digest>, releases: Vec<(Digest, SiteManifest)>) -> Self {
-        Self { live, releases }
+        Self { live, releases, unfinished: false }
+    }
+
+    /// The same, of a switch that was stopped or that was not.
+    pub fn unfinished(self, unfinished: bool) -> Self {
+        Self { unfinished, ..self }
     }
 
     /// The manifest of the release that is served.

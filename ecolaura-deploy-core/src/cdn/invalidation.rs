@@ -9,6 +9,9 @@ use crate::{
     vocabulary::{Digest, Digester, Name},
 };
 
+/// All paths.
+pub(super) const EVERYTHING: &str = "/*";
+
 /// The paths that caches may hold in an old form: of mutable keys that changed, came or went, URL-encoded and sorted.
 /// `/dir/` stands beside `/dir/index.html`. More than `limit` become `/*`. Without a release before there is nothing
 /// to forget.
@@ -24,7 +27,7 @@ pub fn invalidation_paths(diff: &SiteDiff, limit: usize) -> Vec<String> {
         }
         paths.insert(path);
         if paths.len() > limit {
-            return vec!["/*".to_owned()];
+            return vec![EVERYTHING.to_owned()];
         }
     }
     paths.into_iter().collect()

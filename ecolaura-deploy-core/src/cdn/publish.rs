@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     PreparedSite, SiteDiff, diff,
     diff::rewritten,
-    invalidation::{invalidation, invalidation_paths},
+    invalidation::{EVERYTHING, invalidation, invalidation_paths},
 };
 use crate::{
     Context, Effect, Error, ErrorKind, Result,
@@ -113,9 +113,10 @@ pub async fn publish(
         let activation = Activation::new(site.manifest().clone(), history.live);
         publisher.activate(cx, &activation).await.map_err(|error| error.with("phase", "switching the pages"))?;
     }
-    report.invalidated = match (served, options.resuming || cx.attempt() > 1) {
-        (false, _) => forget(cx, publisher, release, &changes).await?,
-        (true, true) => forget(cx, publisher, release, &last_change(&history)).await?,
+    let resuming = options.resuming || history.unfinished || cx.attempt() > 1;
+    report.invalidated = match (served, resuming) {
+        (false, _) => forget(cx, publisher, (release, &history), &changes).await?,
+        (true, true) => forget(cx, publisher, (release, &history), &last_change(&history)).await?,
         (true, false) => Vec::new(),
     };
     if !served && options.prune_now {
@@ -135,14 +136,18 @@ pub(super) fn refuse_rewritten(history: &SiteHistory, site: &SiteManifest) -> Re
     Err(Error::invalid(OPERATION, message).advice(advice))
 }
 
-/// Makes caches forget what `diff` changed, under the same reference for every attempt.
+/// Makes caches forget what `diff` changed since `before`, under the same reference for every attempt. Nobody knows what
+/// they took from a mixture.
 pub(super) async fn forget(
     cx: &Context,
     publisher: &dyn CdnPublisher,
-    release: Digest,
+    (release, before): (Digest, &SiteHistory),
     diff: &SiteDiff,
 ) -> Result<Vec<String>> {
-    let paths = invalidation_paths(diff, publisher.capabilities().invalidation_paths);
+    let paths = match before.unfinished {
+        true => vec![EVERYTHING.to_owned()],
+        false => invalidation_paths(diff, publisher.capabilities().invalidation_paths),
+    };
     if paths.is_empty() {
         return Ok(paths);
     }

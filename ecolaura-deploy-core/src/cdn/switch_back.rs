@@ -23,11 +23,11 @@ pub async fn switch_back(cx: &Context, publisher: &dyn CdnPublisher, to: Option<
     let history = publisher.history(cx).await?;
     let (release, manifest) = target(&history, to)?;
     if history.live == Some(release) {
-        forget(cx, publisher, release, &last_change(&history)).await?;
+        forget(cx, publisher, (release, &history), &last_change(&history)).await?;
         return Ok(());
     }
     publisher.activate(cx, &Activation::new(manifest.clone(), history.live)).await?;
-    forget(cx, publisher, release, &diff(history.live_manifest(), manifest)).await?;
+    forget(cx, publisher, (release, &history), &diff(history.live_manifest(), manifest)).await?;
     Ok(())
 }
 

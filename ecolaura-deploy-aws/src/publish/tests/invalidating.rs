@@ -92,3 +92,25 @@ async fn a_publish_makes_caches_forget_the_pages_that_changed() {
     let paths: Vec<_> = s3.cloudfront().invalidations.values().map(|known| known.paths.clone()).collect();
     assert_eq!(paths, [["/", "/index.html"], ["/", "/index.html"]], "there and back");
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_switch_that_was_stopped_caches_forget_everything_whatever_comes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    for next in [1, 2, 3] {
+        let s3 = FakeS3::new();
+        let publish = async |number| {
+            let site = site(dir.path(), number).await;
+            publish(&cx(), &before(&s3), &site, &PublishOptions::default()).await
+        };
+        publish(1).await.unwrap();
+        let refused = |line: &str| match line == "PUT site/index.html" {
+            true => Fate::Refused(403, "AccessDenied"),
+            false => Fate::Answered,
+        };
+        s3.fates(refused);
+        publish(2).await.unwrap_err();
+        s3.fates(|_| Fate::Answered);
+        assert_eq!(publish(next).await.unwrap().invalidated, ["/*"], "release {next}");
+        assert_eq!(publish(next).await.unwrap().invalidated, [] as [&str; 0], "release {next} again");
+    }
+}
