@@ -161,7 +161,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Of the [`reference`], upon whatever run store; its steps are known by name.
+    /// Of the [reference pipeline](reference()), upon whatever run store; its steps are known by name.
     ///
     /// # Panics
     ///
