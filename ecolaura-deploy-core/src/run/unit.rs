@@ -292,10 +292,11 @@ impl Shared {
         let success = node.step.apply(&cx, &self.outputs).await?;
         progress.extend(success.undo.clone());
         let output = success.outcome?;
-        let at = self.record_done(index, attempt, &output, success.undo).await?;
+        // First, so that what is recorded as done is remembered whoever is killed in between.
         if let Some(fingerprint) = fingerprint {
             self.remember(node, &fingerprint, &output).await;
         }
+        let at = self.record_done(index, attempt, &output, success.undo).await?;
         self.outputs.set(index, output.value);
         Ok(Passed::Done { at })
     }

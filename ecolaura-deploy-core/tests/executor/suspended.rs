@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ecolaura_deploy_core::{
     Admitted, Context, Error, ErrorKind, Result,
     backend::{Approval, ApprovalRequest, Approver},
@@ -16,7 +17,7 @@ use ecolaura_deploy_core::{
     run::{RunResult, Runner},
     step::{Applied, EffectClass, NoUndo, Planned, Step, StepPlan},
     steps::Approve,
-    store::ObjectRunStore,
+    store::{Created, ObjectRunStore, RunStore},
     testing::{Fault, Faulty},
     vocabulary::{Fingerprint, Name},
 };
@@ -110,6 +111,71 @@ async fn what_was_done_stays_and_is_not_done_again_after_the_approval() {
     assert_eq!(second.result, RunResult::Succeeded);
     assert_eq!(ledger.log().last().map(String::as_str), Some("apply roll"));
     assert_eq!((ledger.log().len(), tests.0.load(Ordering::SeqCst)), (4, 1), "tests and build were remembered");
+}
+
+/// A store whose process is killed after so many writes.
+#[derive(Debug)]
+struct Killed {
+    store: ObjectRunStore,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl RunStore for Killed {
+    async fn create(&self, key: &str, body: Bytes) -> Result<Created> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.store.create(key, body).await
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.store.get(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        self.store.list(prefix).await
+    }
+    async fn remove(&self, key: &str) -> Result<()> {
+        self.store.remove(key).await
+    }
+}
+
+async fn is_recorded_as_done(store: &ObjectRunStore, step: &str) -> bool {
+    let wanted = format!(r#""record":"done","step":"{step}""#);
+    for key in store.list("environments").await.unwrap() {
+        let record = store.get(&key).await.unwrap().unwrap();
+        if String::from_utf8_lossy(&record).contains(&wanted) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_recorded_as_done_is_remembered_wherever_the_process_is_killed() {
+    let mut killed_after_it = 0;
+    for writes in 0.. {
+        let (ledger, door) = (Ledger::default(), Arc::new(Door::default()));
+        door.yes.store(1, Ordering::SeqCst);
+        let pipeline = || gated(&ledger, &door, &Tests::default(), None);
+        let store = ObjectRunStore::memory();
+        let killed = Arc::new(Killed { store: store.clone(), left: writes.into() });
+        let work = async {
+            let runner = Runner::new(killed);
+            let plan = runner.plan(&cx(), pipeline()).await?;
+            runner.run(&cx(), plan).await
+        };
+        let ended = tokio::time::timeout(Duration::from_hours(1), work).await;
+        if ended.is_ok_and(|ran| ran.is_ok_and(|ran| ran.result == RunResult::Succeeded)) {
+            break;
+        }
+        if is_recorded_as_done(&store, "tests").await {
+            killed_after_it += 1;
+            let plan = Runner::new(Arc::new(store)).plan(&cx(), pipeline()).await.unwrap();
+            let tests = plan.summary().steps.iter().find(|step| step.name == "tests").unwrap();
+            assert!(tests.skipped, "after {writes} writes");
+        }
+    }
+    assert!(killed_after_it > 3, "{killed_after_it}");
 }
 
 #[tokio::test(start_paused = true)]
