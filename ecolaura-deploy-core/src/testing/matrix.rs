@@ -221,22 +221,30 @@ fn crashes(paths: &[Path]) -> Vec<Cell> {
 }
 
 fn damages(happy: &Path) -> Vec<Cell> {
-    let records = happy.profile.keys.len();
+    let keys = &happy.profile.keys;
+    let records = keys.len();
     let mut cells = Vec::new();
     for nth in 1..=records {
+        let later = (nth + 2).min(records).max(next_beside(keys, nth));
         for damage in Damage::ALL {
             let mishap = Mishap::Damage { nth, damage };
             let name = mishap.to_string();
-            let numbered = happy.profile.keys[nth - 1].rsplit('/').next().is_some_and(|key| key.parse::<u64>().is_ok());
+            let numbered = keys[nth - 1].rsplit('/').next().is_some_and(|key| key.parse::<u64>().is_ok());
             if damage == Damage::Duplicate && !numbered {
                 cells.push(senseless("A2", name, "its key has no number, so nothing comes after it"));
                 continue;
             }
-            let later = (nth + 2).min(records);
             cells.push(case("A2", name, vec![mishap, Mishap::crash(later, CrashPoint::AfterFsync)]));
         }
     }
     cells
+}
+
+/// The place of the next record in the folder of the one at `nth`; of that one itself if it is the last: a record that is
+/// lost behind all others is as one that was never written.
+fn next_beside(keys: &[String], nth: usize) -> usize {
+    let folder = |place: usize| keys[place - 1].rsplit_once('/').map(|(folder, _)| folder);
+    (nth + 1..=keys.len()).find(|later| folder(*later) == folder(nth)).unwrap_or(nth)
 }
 
 fn store_errors(happy: &Path) -> Vec<Cell> {
