@@ -27,7 +27,7 @@ use self::{
     case::{Case, Expected},
     wishes::{Images, Wish},
 };
-use crate::support::{Servers, gateway_kinds, image, now, runtime, servers};
+use crate::support::{Servers, counted, gateway_kinds, image, now, runtime, servers};
 
 /// How long an object may take into its state.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -164,7 +164,11 @@ impl Place<'_> {
         let api = self.api(text("/apiVersion"), text("/kind"));
         let wanted: DynamicObject = serde_json::from_value(object.clone()).unwrap();
         let made = api.create(&PostParams::default(), &wanted).await;
-        json(&made.unwrap_or_else(|error| panic!("{error}: {object}")))
+        let made = made.unwrap_or_else(|error| panic!("{error}: {object}"));
+        if text("/kind") == "ResourceQuota" {
+            counted(self.client, self.namespace, text("/metadata/name")).await;
+        }
+        json(&made)
     }
 
     async fn merge(&self, wish: &Wish, patch: &Value, subresource: Option<&str>) {

@@ -15,7 +15,7 @@ use ecolaura_deploy_k8s::{
 };
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration,
-    core::v1::{Namespace, Pod},
+    core::v1::{Namespace, Pod, ResourceQuota},
 };
 use kube::{
     Api,
@@ -207,7 +207,10 @@ fn a_key_that_a_secret_does_not_have() {
 fn a_quota_that_is_used_up() {
     on_a_cluster(async |bench| {
         let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}});
-        bench.fails(&[quota, plain()], "serve v1", FailureCause::QuotaExceeded, &["exceeded quota", "pods=0"]).await;
+        let quotas = Api::<ResourceQuota>::namespaced(bench.servers.client().await, bench.namespace.name.as_str());
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        bench.until_pods_are_denied().await;
+        bench.fails(&[plain()], "serve v1", FailureCause::QuotaExceeded, &["exceeded quota", "pods=0"]).await;
     });
 }
 

@@ -24,7 +24,7 @@ use ecolaura_deploy_core::{
 use ecolaura_deploy_k8s::{Connect, Connection, KubernetesCluster};
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Node, Pod, ServiceAccount},
+        core::v1::{Namespace, Node, Pod, ResourceQuota, ServiceAccount},
         networking::v1::Ingress,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -172,6 +172,14 @@ impl Drop for Scratch {
             })
         });
         _ = deleted.join();
+    }
+}
+
+/// Waits until a quota is in force, which is when its controller has counted what there is.
+pub(crate) async fn counted(client: &Client, namespace: &str, quota: &str) {
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), namespace);
+    while quotas.get(quota).await.unwrap().status.and_then(|status| status.hard).is_none() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
