@@ -218,15 +218,19 @@ async fn a_source_of_tokens_that_nobody_accepts_ends_the_wait() {
     assert!(!format!("{error:?} {report}").contains("hunter2"), "{report}");
 }
 
-/// A server with a thing that is not ready yet, of which nothing is heard but `news`.
-async fn with_namespace(namespaces: impl Fn() -> Answer + Send + Sync + 'static, news: &'static str) -> FakeServer {
+/// A server with a thing that is not ready yet, of whose watch the answers are `news`, numbered from 0.
+async fn with_namespace(
+    namespaces: impl Fn() -> Answer + Send + Sync + 'static,
+    news: impl Fn(u32) -> Answer + Send + Sync + 'static,
+) -> FakeServer {
+    let watches = AtomicU32::new(0);
     FakeServer::start(move |asked| match (asked.path.as_str(), watch_from(asked)) {
         ("/apis/example.com/v1", _) => kinds(),
         ("/api/v1/namespaces", None) => namespaces(),
         ("/api/v1/namespaces", Some(_)) => Answer::open(""),
         (_, None) => list(10, &[thing("a", false)]),
-        (_, Some(_)) if news.is_empty() => Answer::open(""),
-        (_, Some(_)) => Answer::text(event(news, &thing("a", true))),
+        (path, Some(_)) if path.ends_with("/things") => news(watches.fetch_add(1, Ordering::SeqCst)),
+        _ => Answer::open(""),
     })
     .await
 }
@@ -241,7 +245,7 @@ async fn a_namespace_that_goes_ends_the_wait_before_what_is_in_it() {
             "items": [{"metadata": metadata}],
         }))
     };
-    let server = with_namespace(namespace, "").await;
+    let server = with_namespace(namespace, |_| Answer::open("")).await;
     let state = wait_on(&connected(&server, &Arc::default()).await, &["a"]).await.unwrap();
     let RolloutState::Failed { cause: FailureCause::Superseded, chain } = state else { panic!("{state:?}") };
     assert_eq!(chain, ["Thing shop/a", "Namespace shop", "somebody else deletes it"]);
@@ -249,7 +253,12 @@ async fn a_namespace_that_goes_ends_the_wait_before_what_is_in_it() {
 
 #[tokio::test]
 async fn who_may_not_watch_the_namespace_waits_all_the_same() {
-    let server = with_namespace(|| Answer::status(403, "Forbidden", "namespaces is forbidden"), "MODIFIED").await;
+    // By the third watch of the thing, who asks again would have asked again.
+    let news = |watch| match watch {
+        0 | 1 => Answer::status(500, "InternalError", "not now"),
+        _ => Answer::text(event("MODIFIED", &thing("a", true))),
+    };
+    let server = with_namespace(|| Answer::status(403, "Forbidden", "namespaces is forbidden"), news).await;
     let state = wait_on(&connected(&server, &Arc::default()).await, &["a"]).await.unwrap();
     assert_eq!(state, RolloutState::Ready);
     let asked = server.asked();
