@@ -11,8 +11,14 @@ pub use self::{
 };
 use crate::Scope;
 
-/// The registry's host: `111122223333.dkr.ecr.eu-central-1.amazonaws.com`.
-fn host(scope: &Scope) -> String {
+/// The host of an account's registry.
+///
+/// ```
+/// use ecolaura_deploy_aws::{Scope, ecr::registry_host};
+/// let scope = Scope::new("eu-central-1", "111122223333");
+/// assert_eq!(registry_host(&scope), "111122223333.dkr.ecr.eu-central-1.amazonaws.com");
+/// ```
+pub fn registry_host(scope: &Scope) -> String {
     format!("{}.dkr.ecr.{}.{}", scope.account, scope.region, scope.domain())
 }
 

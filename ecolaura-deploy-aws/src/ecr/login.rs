@@ -11,7 +11,7 @@ use ecolaura_deploy_core::{
     vocabulary::{Name, Repository},
 };
 
-use super::{host, resource};
+use super::{registry_host, resource};
 use crate::{Account, Scope, access::Grant};
 
 const OPERATION: &str = "ecr.login";
@@ -61,13 +61,13 @@ impl EcrLogin {
 /// Say [`immutable_tags`](OciRegistry::immutable_tags) of it if its repositories are declared so.
 pub async fn ecr_registry(account: &Account, cx: &Context, name: Name) -> Result<OciRegistry> {
     let scope = account.scope(cx).await?;
-    Ok(OciRegistry::new(name, &host(&scope))?.credentials(EcrLogin::new(account)))
+    Ok(OciRegistry::new(name, &registry_host(&scope))?.credentials(EcrLogin::new(account)))
 }
 
 #[async_trait]
 impl CredentialSource for EcrLogin {
     async fn credential(&self, cx: &Context, to: &str) -> Result<Credential> {
-        let own = host(&self.account.scope(cx).await?);
+        let own = registry_host(&self.account.scope(cx).await?);
         if to != own && !self.hosts.contains(to) {
             return Ok(Credential::Anonymous);
         }
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_registry_of_another_partition_has_another_host() {
-        assert_eq!(host(&Scope::new("cn-north-1", "1")), "1.dkr.ecr.cn-north-1.amazonaws.com.cn");
+        assert_eq!(registry_host(&Scope::new("cn-north-1", "1")), "1.dkr.ecr.cn-north-1.amazonaws.com.cn");
         let registry = ecr_registry(&giving("").account(1), &cx(), "ecr".parse().unwrap()).await.unwrap();
         assert!(format!("{registry:?}").contains(&format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com")));
     }

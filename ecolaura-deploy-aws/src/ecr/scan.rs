@@ -26,7 +26,7 @@ use self::{
     outcome::{Judged, judge},
     reading::Reading,
 };
-use super::{host, resource};
+use super::{registry_host, resource};
 use crate::{Account, Scope, access::Grant};
 
 const OPERATION: &str = "ecr.scan";
@@ -168,7 +168,7 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn new(cx: &'a Context, image: &'a PinnedImage, scope: &Scope) -> Result<Self> {
-        let host = host(scope);
+        let host = registry_host(scope);
         let named = image.repository.as_str();
         let repository = named.strip_prefix(&host).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
         let first = repository.split('/').next().unwrap_or_default();

@@ -30,7 +30,7 @@ impl<'a> Calls<'a> {
     pub(super) async fn new(account: &'a Account, cx: &'a Context, name: &'a Repository) -> Result<Self> {
         let scope = account.scope(cx).await?;
         let (client, name) = (Client::new(account.sdk_config()), name.as_str());
-        let address = format!("{}/{name}", ecr::host(&scope));
+        let address = format!("{}/{name}", ecr::registry_host(&scope));
         Ok(Self { account, cx, client, name, resource: ecr::resource(&scope, name), address })
     }
 

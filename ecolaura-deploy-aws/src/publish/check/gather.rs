@@ -102,7 +102,8 @@ where
     match failed.kind() {
         _ if none.contains(&code) => Ok(Fact::Known(false)),
         ErrorKind::PermissionDenied => Ok(Fact::Denied),
-        _ if matches!(status(&error), Some(405 | 501)) => Ok(Fact::Untold),
+        // Some stores answer in words of their own, which nobody can read.
+        _ if matches!(status(&error), Some(200 | 405 | 501)) => Ok(Fact::Untold),
         _ => Err(failed),
     }
 }
