@@ -9,6 +9,8 @@
 
 mod ship {
     pub mod approval;
+    #[cfg(feature = "aws")]
+    pub mod aws;
     pub mod backends;
     pub mod checkout;
     pub mod checks;
@@ -33,6 +35,7 @@ mod ship {
     pub mod session;
     pub mod site;
     pub mod site_server;
+    pub mod storage;
     pub mod summary;
 }
 
@@ -52,7 +55,7 @@ use ship::{
     recovery::{self, Settled},
     rollback,
     session::{Session, style},
-    site_server, summary,
+    site_server, storage, summary,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +84,10 @@ async fn until_stopped(options: Options) -> ExitCode {
 }
 
 async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
+    if let Some(lines) = storage::only(&options).await? {
+        say(&lines);
+        return Ok(ExitCode::SUCCESS);
+    }
     let session = Session::open(options, cancel).await?;
     if session.options.down {
         say(&down::stop(&Context::new("dev".parse()?), &session.platform).await?);
@@ -98,7 +105,10 @@ async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
     if session.options.plan {
         return plan(&session).await;
     }
-    site_server::ensure(&session.platform.layout).await?;
+    if !session.options.resume && !session.options.rollback {
+        session.check().await?;
+    }
+    session.serve_sites().await?;
     let Settled { mut outcomes, back } = recovery::all(&session).await?;
     if session.options.resume && outcomes.is_empty() {
         say(&["nothing to resume".to_owned()]);
@@ -134,6 +144,7 @@ async fn ship_all(session: &Session) -> Result<Vec<promotion::Outcome>> {
 /// Prints plans until one changes something: what comes after it depends on what it makes.
 async fn plan(session: &Session) -> Result<ExitCode> {
     let style = style();
+    session.check().await?;
     for environment in session.options.environments()? {
         say(recovery::note(session, &session.context(&environment)).await?.as_slice());
     }

@@ -1,34 +1,24 @@
-//! Which backends the platform is shipped with: the embedded ones, all of them behind core's traits.
+//! Which backends the platform is shipped with, all of them behind core's traits.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use ecolaura_deploy_core::{
-    Context, Error, Result, SecretRef,
+    Context, Error, ErrorKind, Result, SecretRef,
+    analysis::scan::SeverityPolicy,
     backend::{
         Approver, CdnPublisher, ClusterTarget, ImageBuilder, ImageScanner, Inspect, MetricSource, Migrator, Registry,
         SecretStore,
     },
     local::{
         approval::{FileApprover, FixedApprover, PromptApprover},
-        cdn::DirectoryCdn,
         cluster::ProcessCluster,
         image::LayoutBuilder,
         metrics::ServiceMetrics,
-        registry::LayoutRegistry,
-        scan::{ContentScanner, ScanPolicy},
-        secrets::FileSecrets,
     },
     sqlite::SqliteMigrator,
     steps::KeptFolders,
-    store::{ObjectRunStore, RunStore},
-    vocabulary::{Digest, EnvironmentName},
+    store::RunStore,
+    vocabulary::EnvironmentName,
 };
 
 use super::{
@@ -36,6 +26,7 @@ use super::{
     flags::SampleFlags,
     layout::Layout,
     options::{ENVIRONMENTS, Options},
+    storage::{self, Storage},
 };
 
 /// How long what runs stays up without use.
@@ -45,9 +36,12 @@ pub const IDLE: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone)]
 pub struct Platform {
     pub layout: Layout,
+    pub storage: Arc<dyn Storage>,
     pub builder: Arc<dyn ImageBuilder>,
     pub registry: Arc<dyn Registry>,
     pub scanner: Arc<dyn ImageScanner>,
+    /// What the scanner may find.
+    pub tolerated: SeverityPolicy,
     pub host: Host,
     pub cluster: Arc<dyn ClusterTarget>,
     pub metrics: Arc<dyn MetricSource>,
@@ -61,16 +55,22 @@ impl Platform {
     /// Opens everything below the folder of `layout`. Makes the empty folders of the records and the cluster there, and
     /// changes nothing else.
     pub async fn open(layout: &Layout, options: &Options) -> Result<Self> {
-        let Place { host, registry, cluster, inspect } = Place::open(layout, options).await?;
+        let cx = Context::new("dev".parse()?);
+        let storage = storage::open(layout, options).await?;
+        let Place { host, registry, cluster, mut inspect } = Place::open(layout, options, storage.as_ref()).await?;
+        let (scanner, tolerated) = storage.scanner(&registry)?;
+        let (store, records) = storage.records(&cx).await?;
         let builder = Arc::new(LayoutBuilder::new(layout.at("images"), "images".parse()?));
-        let store = Arc::new(ObjectRunStore::local(layout.at("records"))?);
         let kept = KeptFolders::new(layout.at("kept"));
-        let advisories = ScanPolicy::new(layout.app("advisories"));
+        inspect.extend(records);
+        inspect.extend([builder.clone() as Arc<dyn Inspect>, Arc::new(kept.clone())]);
         Ok(Self {
             layout: layout.clone(),
-            inspect: [inspect, vec![store.clone(), builder.clone(), Arc::new(kept.clone())]].concat(),
+            storage,
+            inspect,
             builder,
-            scanner: Arc::new(ContentScanner::new(Arc::clone(&registry), advisories)),
+            scanner,
+            tolerated,
             metrics: Arc::new(ServiceMetrics::new("metrics".parse()?, Arc::clone(&cluster))),
             store,
             kept,
@@ -131,30 +131,33 @@ pub struct Place {
 }
 
 impl Place {
-    #[cfg_attr(not(feature = "k8s"), expect(clippy::unused_async, reason = "a cluster is waited for"))]
-    async fn open(layout: &Layout, options: &Options) -> Result<Self> {
+    async fn open(layout: &Layout, options: &Options, storage: &dyn Storage) -> Result<Self> {
         #[cfg(feature = "k8s")]
-        if let (Some(kubeconfig), Some(registry)) = (&options.kubeconfig, &options.registry) {
-            return super::kubernetes::open(layout, kubeconfig, registry).await;
+        if let Some(kubeconfig) = &options.kubeconfig {
+            return super::kubernetes::open(kubeconfig, options.registry.as_deref(), storage).await;
+        }
+        #[cfg(feature = "k8s")]
+        if let Some(connect) = storage.cluster(&Context::new("dev".parse()?)).await? {
+            return super::kubernetes::within(connect, options.registry.as_deref(), storage).await;
         }
         if options.kubeconfig.is_some() {
             let message = "--kubeconfig needs a `ship` with Kubernetes in it";
             return Err(Error::invalid("ship.options", message)
                 .advice("compile it with: cargo run --features k8s --example ship -- …"));
         }
-        Self::processes(layout, options)
+        Self::processes(layout, options, storage).await
     }
 
-    fn processes(layout: &Layout, options: &Options) -> Result<Self> {
-        let images = Arc::new(LayoutRegistry::new(layout.at("registry"), "registry".parse()?));
-        let registry: Arc<dyn Registry> = images.clone();
+    async fn processes(layout: &Layout, options: &Options, storage: &dyn Storage) -> Result<Self> {
+        let (images, mut inspect) = storage::on_disk(layout)?;
+        let registry = storage.registry(images).await?;
         let processes = ProcessCluster::with_agent(layout.at("cluster"), Arc::clone(&registry), "cluster".parse()?)?
             .idle((!options.keep).then_some(IDLE));
         let processes = ENVIRONMENTS.iter().try_fold(processes, |processes, environment| -> Result<_> {
-            Ok(processes.secrets(Arc::new(secrets(layout, &environment.parse()?)?)))
+            Ok(processes.secrets(storage.secrets(&environment.parse()?)?.0))
         })?;
         let cluster: Arc<dyn ClusterTarget> = Arc::new(processes.clone());
-        let inspect: Vec<Arc<dyn Inspect>> = vec![images, Arc::new(processes.clone())];
+        inspect.push(Arc::new(processes.clone()));
         Ok(Self { host: Host::Processes(processes), registry, cluster, inspect })
     }
 }
@@ -167,6 +170,8 @@ pub struct Target {
     pub cdn: Arc<dyn CdnPublisher>,
     pub flags: SampleFlags,
     pub secrets: Arc<dyn SecretStore>,
+    /// The name of the administrators' token there.
+    pub token_name: String,
     /// Where the administrators' token is. The value goes from the store to the processes, past everything else.
     pub token: Option<SecretRef>,
     pub approver: Arc<dyn Approver>,
@@ -176,24 +181,31 @@ pub struct Target {
     pub inspect: Vec<Arc<dyn Inspect>>,
 }
 
-/// The secret that the backend's administrators know.
-pub const TOKEN: &str = "api-token";
-
 impl Target {
     /// Opens what `environment` has of its own, with the migrations of the release that goes there.
-    pub fn open(layout: &Layout, options: &Options, environment: &EnvironmentName, migrations: &Path) -> Result<Self> {
+    pub fn open(
+        platform: &Platform,
+        options: &Options,
+        environment: &EnvironmentName,
+        migrations: &Path,
+    ) -> Result<Self> {
+        let layout = &platform.layout;
         let of = |path: &str| layout.of(environment, path);
         let name = |thing: &str| format!("{environment}-{thing}").parse();
         let (approver, ask_first) = approver(layout, options)?;
         let migrator = SqliteMigrator::new(of("ecolaura.db"), migrations, name("database")?).backups(of("backups"));
-        let (migrator, cdn) = (Arc::new(migrator), Arc::new(DirectoryCdn::new(of("site"), name("site")?)));
+        let migrator = Arc::new(migrator);
+        let (cdn, mut inspect) = platform.storage.site(environment)?;
+        inspect.insert(0, migrator.clone());
+        let (secrets, token_name) = platform.storage.secrets(environment)?;
         Ok(Self {
             environment: environment.clone(),
-            inspect: vec![migrator.clone(), cdn.clone()],
+            inspect,
             migrator,
             cdn,
             flags: SampleFlags::new(name("flags")?, of("flags.json"), layout.app("flags.json")),
-            secrets: Arc::new(secrets(layout, environment)?),
+            secrets,
+            token_name,
             token: None,
             approver,
             ask_first,
@@ -201,29 +213,14 @@ impl Target {
     }
 
     /// The same, having looked where the token is. There is none before the first run.
-    pub async fn with_secrets(mut self, cx: &Context) -> Self {
-        self.token = self.secrets.resolve(cx, TOKEN).await.ok();
-        self
+    pub async fn with_secrets(mut self, cx: &Context) -> Result<Self> {
+        self.token = match self.secrets.resolve(cx, &self.token_name).await {
+            Ok(token) => Some(token),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(self)
     }
-}
-
-/// Makes a token where there is none: on a real platform an operator did that long ago.
-pub fn make_secrets(layout: &Layout, environment: &EnvironmentName) -> Result<()> {
-    let path = layout.of(environment, "secrets").join(TOKEN);
-    if path.exists() {
-        return Ok(());
-    }
-    let failed = |error| Error::io("ship.secrets", &path, error);
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-    let mut random = [0; 24];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(failed)?;
-    let token = Digest::of(random).to_hex();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-    file.write_all(token.as_bytes()).map_err(failed)
-}
-
-pub(super) fn secrets(layout: &Layout, environment: &EnvironmentName) -> Result<FileSecrets> {
-    Ok(FileSecrets::new(format!("{environment}-secrets").parse()?, layout.of(environment, "secrets")))
 }
 
 /// The approver, and the same if it asks before a run begins.

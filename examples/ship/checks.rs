@@ -104,7 +104,7 @@ pub async fn platform(cx: Context, target: Target, backend: AppliedWorkload, sit
 /// The token in the secret store opens what only an administrator may do. This plant is not there, which is not to be
 /// told to anybody else.
 async fn administrator(cx: &Context, http: &Http, target: &Target, api: &str) -> Result<()> {
-    let reference = target.secrets.resolve(cx, super::backends::TOKEN).await?;
+    let reference = target.secrets.resolve(cx, &target.token_name).await?;
     let token = target.secrets.get(cx, &reference).await?;
     let url = format!("{api}/api/plants/1000000");
     for (authorization, expected) in [(None, 401), (Some(format!("Bearer {}", token.expose())), 404)] {

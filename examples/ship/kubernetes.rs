@@ -2,31 +2,37 @@
 
 use std::{path::Path, sync::Arc};
 
-use ecolaura_deploy_core::{
-    Context, Result,
-    backend::{ClusterTarget, Registry},
-    oci::OciRegistry,
-};
+use ecolaura_deploy_core::{Context, Error, Result, backend::ClusterTarget, oci::OciRegistry};
 use ecolaura_deploy_k8s::{Connect, KubernetesCluster};
 
 use super::{
-    backends::{Host, Place, secrets},
-    layout::Layout,
+    backends::{Host, Place},
     options::ENVIRONMENTS,
     pipeline::namespace,
+    storage::Storage,
 };
 
-/// Connects to the cluster of `kubeconfig`, for images in `registry`. Each environment is a namespace, made where it is
-/// missing.
-pub async fn open(layout: &Layout, kubeconfig: &Path, registry: &str) -> Result<Place> {
+/// Connects to the cluster of `kubeconfig`, for images in `near` or where `storage` has them. Each environment is a
+/// namespace, made where it is missing.
+pub async fn open(kubeconfig: &Path, near: Option<&str>, storage: &dyn Storage) -> Result<Place> {
+    within(Connect::kubeconfig(kubeconfig), near, storage).await
+}
+
+/// The same on the cluster that `connect` reaches.
+pub async fn within(connect: Connect, near: Option<&str>, storage: &dyn Storage) -> Result<Place> {
     let cx = Context::new("dev".parse()?);
-    let connection = Connect::kubeconfig(kubeconfig).connect(&cx).await?;
-    let mut cluster = KubernetesCluster::new("cluster".parse()?, connection).registry(registry).create_namespaces();
+    let Some(host) = storage.registry_host().or_else(|| near.map(str::to_owned)) else {
+        return Err(Error::invalid("ship.options", "nodes must know where to pull images from")
+            .advice("name a registry: --registry HOST:PORT"));
+    };
+    let connection = connect.connect(&cx).await?;
+    let mut cluster = KubernetesCluster::new("cluster".parse()?, connection).registry(&host).create_namespaces();
     for environment in ENVIRONMENTS {
-        cluster = cluster.secret_store(Arc::new(secrets(layout, &environment.parse()?)?));
+        cluster = cluster.secret_store(storage.secrets(&environment.parse()?)?.0);
     }
     let cluster: Arc<dyn ClusterTarget> = Arc::new(cluster);
-    let registry: Arc<dyn Registry> = Arc::new(OciRegistry::new("registry".parse()?, registry)?);
+    let near = Arc::new(OciRegistry::new("registry".parse()?, &host)?);
+    let registry = storage.registry(near).await?;
     Ok(Place { host: Host::Kubernetes(Arc::clone(&cluster)), registry, cluster, inspect: Vec::new() })
 }
 

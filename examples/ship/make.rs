@@ -69,8 +69,14 @@ impl Stage<'_> {
         let contents = self.add(format!("collect-{service}"), collect, compiled.clone());
         let build = BuildImage::new(Arc::clone(&self.platform.builder), service);
         let built = self.add(format!("build-{service}"), build, contents);
+        let storage = Arc::clone(&self.platform.storage);
+        let declared = storage.declare(self, service, repository(service)?);
         let push = PushImage::new(Arc::clone(&self.platform.registry), repository(service)?).tag(self.tag()?);
-        Ok(self.add(format!("push-{service}"), push, built))
+        let push = self.step(format!("push-{service}"), push, built);
+        Ok(match &declared {
+            Some(declared) => push.after(declared).add(),
+            None => push.add(),
+        })
     }
 
     fn build_site(&mut self, compiled: &Handle<CommandOutput>) -> Handle<PathBuf> {

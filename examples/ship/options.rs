@@ -17,7 +17,8 @@ use ecolaura_deploy_core::{
 /// window, or stopped to be resumed, 5 another deployer has the environment or took it over, 130 stopped at once.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ship", version)]
-#[command(group(ArgGroup::new("job").args(["rollback", "down", "resume", "doctor", "give_up"])))]
+#[command(group(ArgGroup::new("job").args(["rollback", "down", "resume", "doctor", "give_up", "prepare", "policy"])))]
+#[command(group(ArgGroup::new("images").args(["registry", "aws"]).multiple(true)))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// Everything is written below this folder [default: `ship` in the build folder]
@@ -33,12 +34,28 @@ pub struct Options {
     pub env: Option<EnvironmentName>,
 
     /// Run the services on this Kubernetes cluster, whose nodes see the folder `--dir` (needs the feature `k8s`)
-    #[arg(long, value_name = "FILE", requires = "registry")]
+    #[arg(long, value_name = "FILE", requires = "images")]
     pub kubeconfig: Option<PathBuf>,
 
     /// With --kubeconfig: push images to this registry, which the cluster pulls from
     #[arg(long, value_name = "HOST:PORT", requires = "kubeconfig")]
     pub registry: Option<String>,
+
+    /// Images, sites, secrets and records are in an account of AWS, as this file says (needs the feature `aws`)
+    #[arg(long, value_name = "FILE")]
+    pub aws: Option<PathBuf>,
+
+    /// With --aws: make the buckets, distributions and secrets that are not there, and write FILE
+    #[arg(long, requires = "aws")]
+    pub prepare: bool,
+
+    /// With --aws: print the IAM policy of a role that ships
+    #[arg(long, requires = "aws")]
+    pub policy: bool,
+
+    /// With --aws: add every call to the end of this file, as its action and its resource
+    #[arg(long, value_name = "FILE", requires = "aws")]
+    pub calls: Option<PathBuf>,
 
     /// Print what would be done, and stop
     #[arg(long)]
@@ -138,11 +155,21 @@ pub enum OnCancel {
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "production"];
 
 impl Options {
-    /// The options that say where services run, as they would be typed again.
+    /// The options that say where everything is, as they would be typed again.
     pub fn place(&self) -> String {
-        match (&self.kubeconfig, &self.registry) {
-            (Some(file), Some(registry)) => format!(" --kubeconfig {} --registry {registry}", file.display()),
-            _ => String::new(),
+        let files = [("kubeconfig", &self.kubeconfig), ("aws", &self.aws)];
+        let files = files.map(|(name, file)| (name, file.as_ref().map(|file| file.display().to_string())));
+        let said = files.into_iter().chain([("registry", self.registry.clone())]);
+        said.filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
+    }
+
+    /// What a program has to be compiled with for [`place`](Options::place).
+    pub fn features(&self) -> &'static str {
+        match (&self.kubeconfig, &self.aws) {
+            (None, None) => "",
+            (Some(_), None) => " --features k8s",
+            (None, Some(_)) => " --features aws",
+            (Some(_), Some(_)) => " --features aws,k8s",
         }
     }
 

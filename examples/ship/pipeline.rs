@@ -8,8 +8,7 @@ use std::{
 
 use ecolaura_deploy_core::{
     Admitted, Result,
-    analysis::scan::SeverityPolicy,
-    backend::{AppliedWorkload, BackupLevel, FlagState, Measurements, MigrationReport, Severity, Workload},
+    backend::{AppliedWorkload, BackupLevel, FlagState, Measurements, MigrationReport, Workload},
     cdn::SiteSource,
     pipeline::{Handle, Pipeline, Source, StepBuilder, constant},
     step::{NoUndo, Step},
@@ -157,7 +156,7 @@ impl<'a> Stage<'a> {
     }
 
     fn scan(&mut self, service: &'static str, release: &Handle<Release>) -> Handle<Admitted<PinnedImage>> {
-        let gate = ScanGate::new(Arc::clone(&self.platform.scanner), SeverityPolicy::new(Severity::High));
+        let gate = ScanGate::new(Arc::clone(&self.platform.scanner), self.platform.tolerated.clone());
         self.add(format!("scan-{service}"), gate, image(release, service))
     }
 
@@ -231,7 +230,7 @@ impl<'a> Stage<'a> {
         let folder = release.map(move |release| site(&release).map(|site| kept.path(&site)).unwrap_or_default());
         let config = SiteConfig::new(Arc::clone(&self.platform.cluster), namespace(self.environment())?);
         let config = self.add("configure-site", config, live.clone());
-        let source = rules(SiteSource::new(""), &self.platform.layout)?;
+        let source = rules(SiteSource::new(""), self.platform)?;
         let publish = PublishFolder::new(Arc::clone(&self.target.cdn), source);
         Ok(self.add("publish-site", publish, (folder, config)))
     }

@@ -12,7 +12,7 @@ use ecolaura_deploy_core::{
 };
 
 use super::{
-    backends::{Platform, Target, make_secrets},
+    backends::{Platform, Target},
     faults::Faults,
     load::{Load, Totals},
     options::ENVIRONMENTS,
@@ -132,7 +132,7 @@ pub fn steps(session: &Session) -> Result<Vec<String>> {
 
 /// Ships to the environment of `cx`.
 pub async fn ship(session: &Session, cx: &Context) -> Result<Outcome> {
-    make_secrets(&session.platform.layout, cx.environment())?;
+    session.platform.storage.furnish(cx.environment())?;
     let mut tries = 1..TRIES;
     loop {
         let (target, pipeline) = prepare(session, cx).await?;
@@ -182,7 +182,7 @@ async fn prepare(session: &Session, cx: &Context) -> Result<(Target, Pipeline)> 
 
 async fn assembled(session: &Session, cx: &Context, source: Source, migrations: &Path) -> Result<(Target, Pipeline)> {
     let environment = cx.environment();
-    let target = session.target(environment, migrations)?.with_secrets(cx).await;
+    let target = session.target(environment, migrations)?.with_secrets(cx).await?;
     let values = session.run_values(environment);
     let pipeline = pipeline(&session.platform, &target, &session.faults, source, values)?;
     Ok((target, pipeline))

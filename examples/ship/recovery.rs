@@ -14,7 +14,7 @@ use ecolaura_deploy_core::{
 };
 
 use super::{
-    backends::{Platform, make_secrets},
+    backends::Platform,
     load::Load,
     make::KEEP_MIGRATIONS,
     pipeline::{APPROVE, namespace},
@@ -102,7 +102,7 @@ async fn settle(session: &Session, cx: &Context) -> Result<Option<(Outcome, Way)
         let next = if way == Way::TakeBack { "taking it back" } else { "going on" };
         remark(&format!("{}; {next}", found(environment, &open)));
     }
-    make_secrets(&session.platform.layout, environment)?;
+    session.platform.storage.furnish(environment)?;
     let outcome = go_on(session, cx, &open, way).await.map_err(|error| advise(error, way, &open))?;
     Ok(outcome.map(|outcome| (outcome, way)))
 }

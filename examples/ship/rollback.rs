@@ -91,7 +91,7 @@ pub async fn once_more(session: &Session, cx: &Context, sequence: ReleaseSequenc
     let migrations = Files::of(platform, &live).await.unwrap_or_default().migrations;
     let files = Files::of(platform, &to).await.unwrap_or_default();
     let way = between(migrations, to, files);
-    let target = session.target(cx.environment(), &way.migrations)?.with_secrets(cx).await;
+    let target = session.target(cx.environment(), &way.migrations)?.with_secrets(cx).await?;
     let pipeline = pipeline(session, &target, &session.faults, way)?;
     Ok((target, pipeline))
 }
@@ -138,7 +138,7 @@ pub async fn all(session: &Session, settled: &[EnvironmentName]) -> Result<Vec<O
     let mut outcomes = Vec::new();
     for (environment, way) in environments(session, settled).await? {
         let cx = session.context(&environment);
-        let target = session.target(&environment, &way.migrations)?.with_secrets(&cx).await;
+        let target = session.target(&environment, &way.migrations)?.with_secrets(&cx).await?;
         let pipeline = pipeline(session, &target, &session.faults, way)?;
         let outcome = run(session, &cx, &target, pipeline).await?;
         let through = outcome.result == ecolaura_deploy_core::run::RunResult::Succeeded;
@@ -155,7 +155,7 @@ pub async fn plans(session: &Session) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for (environment, way) in environments(session, &[]).await? {
         let cx = session.context(&environment);
-        let target = session.target(&environment, &way.migrations)?.with_secrets(&cx).await;
+        let target = session.target(&environment, &way.migrations)?.with_secrets(&cx).await?;
         let pipeline = pipeline(session, &target, &session.faults, way)?;
         plans.push(session.runner([]).plan(&cx, pipeline).await?);
     }

@@ -81,13 +81,37 @@ impl Session {
 
     /// What `environment` has of its own.
     pub fn target(&self, environment: &EnvironmentName, migrations: &Path) -> Result<Target> {
-        Target::open(&self.platform.layout, &self.options, environment, migrations)
+        Target::open(&self.platform, &self.options, environment, migrations)
     }
 
     /// Where the site answers, and whether the new backend misbehaves.
     pub fn run_values(&self, environment: &EnvironmentName) -> (String, bool) {
-        let site = site_server::address(&self.platform.layout, environment).unwrap_or_default();
-        (site, self.options.misbehave)
+        (self.site_address(environment).unwrap_or_default(), self.options.misbehave)
+    }
+
+    /// Refuses what could not work in any of the environments, all of it at once, before anything is changed.
+    pub async fn check(&self) -> Result<()> {
+        let mut wrong = Vec::new();
+        for environment in self.options.environments()? {
+            let checked = self.platform.storage.check(&self.context(&environment), &environment).await;
+            wrong.extend(checked.err().map(|error| (environment, error)));
+        }
+        if wrong.len() < 2 {
+            return wrong.pop().map_or(Ok(()), |(_, error)| Err(error));
+        }
+        let all: Vec<String> = wrong.iter().map(|(name, error)| format!("{name}: {}", error.report())).collect();
+        Err(Error::new(wrong[0].1.kind(), "ship.check", all.join("\n")))
+    }
+
+    /// Starts what shows the sites, unless it runs.
+    pub async fn serve_sites(&self) -> Result<()> {
+        site_server::ensure(&self.platform.layout, self.options.aws.as_deref()).await
+    }
+
+    /// Where the site of `environment` answers, if it does, without `/` at the end.
+    pub fn site_address(&self, environment: &EnvironmentName) -> Option<String> {
+        let platform = &self.platform;
+        platform.storage.site_address(environment).or_else(|| site_server::address(&platform.layout, environment))
     }
 
     /// Asks for the approval that the plan needs, if a person sits at the terminal.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    layout::Layout,
+    backends::Platform,
     pipeline::{BACKEND, NOTIFICATIONS},
 };
 
@@ -29,9 +29,12 @@ struct Header {
     value: String,
 }
 
-/// `source` with the headers that the sample wants.
-pub fn rules(source: SiteSource, layout: &Layout) -> Result<SiteSource> {
-    let path = layout.app("web/headers.json");
+/// `source` with the headers that the sample wants, where they are sent with it.
+pub fn rules(source: SiteSource, platform: &Platform) -> Result<SiteSource> {
+    if !platform.storage.sends_headers() {
+        return Ok(source);
+    }
+    let path = platform.layout.app("web/headers.json");
     let bytes = std::fs::read(&path).map_err(|error| Error::io("site.rules", &path, error))?;
     let headers: Vec<Header> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::invalid("site.rules", format!("`{}`: {error}", path.display())))?;

@@ -23,10 +23,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "aws")]
+use super::storage::Storage as _;
 use super::{layout::Layout, options::ENVIRONMENTS};
 
-/// Set in the started process: the folder that holds everything.
+/// Set in the started process: the folder that holds everything, and what `--aws` named.
 const ASKED: &str = "ECOLAURA_SHIP_SITES";
+const AWS: &str = "ECOLAURA_SHIP_AWS";
 
 /// How long the server waits for the first agent, and after it is gone.
 const FIRST_AGENT: Duration = Duration::from_mins(10);
@@ -75,7 +78,7 @@ pub fn address(layout: &Layout, environment: &EnvironmentName) -> Option<String>
 }
 
 /// Starts the server unless it runs, and returns when it serves.
-pub async fn ensure(layout: &Layout) -> Result<()> {
+pub async fn ensure(layout: &Layout, aws: Option<&Path>) -> Result<()> {
     let root = layout.root();
     if lock(root)?.is_none() {
         return wait("the server of the sites does not begin", || Serving::read(root).pid != 0).await;
@@ -88,7 +91,12 @@ pub async fn ensure(layout: &Layout) -> Result<()> {
     let output = File::create(&log).map_err(failed)?;
     let program = std::env::current_exe().map_err(failed)?;
     let mut command = std::process::Command::new(program);
-    command.env(ASKED, root).stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+    command
+        .env(ASKED, root)
+        .envs(aws.map(|file| (AWS, file)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output);
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn().map_err(failed)?;
     wait("the server of the sites does not begin", || Serving::read(root).pid != 0)
@@ -145,10 +153,11 @@ async fn serve_all(root: &Path) -> Result<()> {
     // Somebody else was quicker: the sites are served.
     let Some(_lock) = lock(root)? else { return Ok(()) };
     let before = Serving::read(root);
+    let shown = Shown::find(root).await?;
     let mut serving = Serving { pid: i32::try_from(std::process::id()).unwrap_or_default(), ..Serving::default() };
     let mut servers = Vec::new();
     for environment in ENVIRONMENTS {
-        let server = serve_one(&root.join(environment).join("site"), before.sites.get(environment)).await?;
+        let Some(server) = shown.serve(environment, before.sites.get(environment)).await? else { continue };
         serving.sites.insert(environment.to_owned(), server.address());
         servers.push(server);
     }
@@ -165,15 +174,74 @@ async fn serve_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// At the port of the last time, if it is free.
-async fn serve_one(dir: &Path, before: Option<&SocketAddr>) -> Result<StaticServer> {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    match before {
-        Some(address) => match serve(dir, *address).await {
-            Ok(server) => Ok(server),
-            Err(_) => serve(dir, any).await,
-        },
-        None => serve(dir, any).await,
+/// Where the sites are that are shown.
+enum Shown {
+    Folders(PathBuf),
+    #[cfg(feature = "aws")]
+    Buckets(super::aws::Aws),
+}
+
+/// A server of one of them.
+enum Server {
+    Folder(StaticServer),
+    #[cfg(feature = "aws")]
+    Bucket(super::aws::edge::Edge),
+}
+
+impl Shown {
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "an account is waited for"))]
+    async fn find(root: &Path) -> Result<Self> {
+        #[cfg(feature = "aws")]
+        if let Some(file) = std::env::var_os(AWS) {
+            return Ok(Self::Buckets(super::aws::Aws::open(Path::new(&file)).await?));
+        }
+        Ok(Self::Folders(root.to_owned()))
+    }
+
+    /// At the port of the last time, if it is free. `None` where somebody else shows it.
+    async fn serve(&self, environment: &str, before: Option<&SocketAddr>) -> Result<Option<Server>> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        if let Some(before) = before
+            && let Ok(server) = self.serve_at(environment, *before).await
+        {
+            return Ok(server);
+        }
+        self.serve_at(environment, any).await
+    }
+
+    async fn serve_at(&self, environment: &str, address: SocketAddr) -> Result<Option<Server>> {
+        match self {
+            Self::Folders(root) => {
+                let server = serve(root.join(environment).join("site"), address).await?;
+                Ok(Some(Server::Folder(server)))
+            }
+            #[cfg(feature = "aws")]
+            Self::Buckets(aws) => {
+                let environment = environment.parse()?;
+                if aws.site_address(&environment).is_some() {
+                    return Ok(None);
+                }
+                Ok(Some(Server::Bucket(super::aws::edge::serve(aws, &environment, address).await?)))
+            }
+        }
+    }
+}
+
+impl Server {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Folder(server) => server.address(),
+            #[cfg(feature = "aws")]
+            Self::Bucket(server) => server.address(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Folder(server) => server.stop().await,
+            #[cfg(feature = "aws")]
+            Self::Bucket(server) => drop(server),
+        }
     }
 }
 

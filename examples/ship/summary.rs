@@ -12,7 +12,6 @@ use super::{
     pipeline::{BACKEND, NOTIFICATIONS, namespace},
     promotion::Outcome,
     session::Session,
-    site_server,
 };
 
 /// 0 done, 1 rolled back in whole or in part, 3 an operator is needed, 4 waiting or stopped, 5 another deployer took the
@@ -97,8 +96,7 @@ async fn addresses(session: &Session) -> Result<Vec<String>> {
         if found.is_empty() {
             continue;
         }
-        let site = site_server::address(&session.platform.layout, &environment);
-        let site = site.map_or_else(String::new, |url| format!("site {url}/"));
+        let site = session.site_address(&environment).map_or_else(String::new, |url| format!("site {url}/"));
         let all = [site, service(BACKEND), service(NOTIFICATIONS)].join("  ");
         lines.push(format!("{:12}{all}", environment.as_str()));
     }
@@ -111,6 +109,6 @@ fn stop(session: &Session) -> String {
     let stays = session.options.keep || session.options.kubeconfig.is_some();
     let stay = if stays { "this stays up" } else { "this stays up for 10 minutes without use" };
     let place = session.options.place();
-    let feature = if place.is_empty() { "" } else { " --features k8s" };
-    format!("{stay}; stop it with: cargo run{feature} --example ship -- --down{dir}{place}")
+    let features = session.options.features();
+    format!("{stay}; stop it with: cargo run{features} --example ship -- --down{dir}{place}")
 }

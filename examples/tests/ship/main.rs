@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test")]
 #![expect(unreachable_pub, reason = "in a test, `pub` says what a module offers to the others")]
 
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "k8s")]
 mod cluster;
 mod kill;

@@ -158,6 +158,7 @@ pub struct User {
     program: PathBuf,
     /// Goes with every call: where services run.
     place: Vec<String>,
+    variables: Vec<(&'static str, String)>,
     ended: std::cell::Cell<bool>,
     started: std::cell::Cell<u32>,
 }
@@ -169,7 +170,8 @@ impl User {
         let tests = std::env::current_exe().unwrap();
         let program = tests.ancestors().nth(2).unwrap().join("examples/ship");
         assert!(program.is_file(), "run `cargo build --example ship` first: no {}", program.display());
-        Self { dir, program, place: Vec::new(), ended: std::cell::Cell::default(), started: std::cell::Cell::default() }
+        let (ended, started) = (std::cell::Cell::default(), std::cell::Cell::default());
+        Self { dir, program, place: Vec::new(), variables: Vec::new(), ended, started }
     }
 
     /// Somebody whose services run on the cluster that the environment names, if it names one with a node.
@@ -188,6 +190,40 @@ impl User {
         Some(user)
     }
 
+    /// Somebody who has an account, which the servers that the environment names play, if it names some.
+    #[cfg(feature = "aws")]
+    pub fn in_an_account(name: &str) -> Option<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let Some(endpoint) = variable("ECOLAURA_TEST_AWS") else {
+            let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
+            assert!(!strict, "no account: run the tests by .ci/with-servers");
+            eprintln!("left out: nobody plays AWS; .ci/with-servers starts who does");
+            return None;
+        };
+        let mut user = Self::new(name);
+        user.place = vec!["--aws".to_owned(), user.settings()];
+        user.variables = vec![
+            ("AWS_ENDPOINT_URL", endpoint),
+            ("AWS_REGION", "eu-central-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "ecolaura".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "a-key-for-tests".to_owned()),
+        ];
+        Some(user)
+    }
+
+    /// What `--aws` names.
+    #[cfg(feature = "aws")]
+    pub fn settings(&self) -> String {
+        self.dir.join("aws.json").display().to_string()
+    }
+
+    /// Has nothing to end.
+    #[cfg(feature = "aws")]
+    pub fn has_started_nothing(&self) {
+        self.ended.set(true);
+        assert_eq!(self.all_processes(|_| true), [0; 0], "nothing runs");
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -196,7 +232,8 @@ impl User {
             .args(&self.place)
             .args(arguments)
             .stdin(Stdio::null())
-            .env("NO_COLOR", "1");
+            .env("NO_COLOR", "1")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
