@@ -3,7 +3,6 @@
 
 pub mod calls;
 pub mod edge;
-mod played;
 pub mod prepare;
 mod settings;
 
@@ -11,7 +10,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ecolaura_deploy_aws::{
-    Account, Connect, S3Cdn, S3RunStore, Scope, SecretsManager,
+    Account, S3Cdn, S3RunStore, Scope, SecretsManager,
     access::Policy,
     ecr::{EcrLogin, EcrRepository, EcrScanner, Mutability, ecr_registry},
     eks::EksCluster,
@@ -24,9 +23,10 @@ use ecolaura_deploy_core::{
     store::RunStore,
     vocabulary::{EnvironmentName, Repository},
 };
+use ecolaura_deploy_examples::aws::{Played, by_path, connect, is_played};
 use serde_json::json;
 
-use self::{played::Played, settings::Settings};
+use self::settings::Settings;
 use super::{
     pipeline::{BACKEND, NOTIFICATIONS, Stage, repository},
     storage::{Looked, Storage},
@@ -47,18 +47,6 @@ pub struct Aws {
     settings: Settings,
 }
 
-/// The account that the environment names; `AWS_ENDPOINT_URL` names servers that play AWS.
-async fn connect(cx: &Context, region: Option<&str>) -> Result<Account> {
-    let mut connect = Connect::new();
-    if let Some(region) = region {
-        connect = connect.region(region);
-    }
-    if let Some(endpoint) = std::env::var("AWS_ENDPOINT_URL").ok().filter(|endpoint| !endpoint.is_empty()) {
-        connect = connect.endpoint(endpoint).path_style();
-    }
-    connect.connect(cx).await
-}
-
 impl Aws {
     /// As `file` says. Fails if that is another account than the one of the credentials, or if these end too early.
     pub async fn open(file: &Path) -> Result<Self> {
@@ -69,11 +57,6 @@ impl Aws {
         account.covers(&cx, PLANNED).await?;
         let scope = account.scope(&cx).await?;
         Ok(Self { account, scope, settings })
-    }
-
-    /// Whether servers play AWS: they keep no images, and nobody shows a site.
-    fn is_played(&self) -> bool {
-        self.account.endpoint().is_some()
     }
 
     fn cdn(&self, environment: &EnvironmentName) -> Result<S3Cdn> {
@@ -130,7 +113,7 @@ impl Aws {
 #[async_trait]
 impl Storage for Aws {
     async fn registry(&self, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>> {
-        if self.is_played() {
+        if is_played(&self.account) {
             return Ok(Arc::new(Played::new(near, &self.account)));
         }
         let cx = Context::new("dev".parse()?);
@@ -139,14 +122,14 @@ impl Storage for Aws {
 
     #[cfg(feature = "k8s")]
     fn registry_host(&self) -> Option<String> {
-        (!self.is_played()).then(|| ecolaura_deploy_aws::ecr::registry_host(&self.scope))
+        (!is_played(&self.account)).then(|| ecolaura_deploy_aws::ecr::registry_host(&self.scope))
     }
 
     fn scanner(&self, _registry: &Arc<dyn Registry>) -> Result<(Arc<dyn ImageScanner>, SeverityPolicy)> {
         let policy =
             self.settings.tolerate.iter().cloned().fold(SeverityPolicy::new(Severity::High), SeverityPolicy::allow);
         let scanner: Arc<dyn ImageScanner> = Arc::new(self.image_scanner()?);
-        Ok((if self.is_played() { played::by_path(scanner) } else { scanner }, policy))
+        Ok((if is_played(&self.account) { by_path(scanner) } else { scanner }, policy))
     }
 
     async fn records(&self, cx: &Context) -> Result<Looked<dyn RunStore>> {

@@ -1,6 +1,8 @@
 //! What the examples share: a runner whose progress is shown, where they put their files, what a program needs to run,
 //! and a small HTTP client.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 mod http;
 pub mod place;
 pub mod runtime;

@@ -3,7 +3,7 @@
 #[cfg(feature = "k8s")]
 mod kubernetes;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args as _, Command, FromArgMatches as _};
 use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
@@ -101,8 +101,13 @@ async fn on_cluster(
 /// What to type for a program that knows Kubernetes.
 #[cfg(not(feature = "k8s"))]
 pub fn without_kubernetes(name: &str) -> Error {
-    Error::invalid("example.options", format!("--kubeconfig needs a `{name}` with Kubernetes in it"))
-        .advice(format!("type: cargo run --features k8s --example {name} -- --kubeconfig FILE …"))
+    without("k8s", "--kubeconfig", name)
+}
+
+/// What to type for an example `name` whose `option` needs `feature`.
+pub fn without(feature: &str, option: &str, name: &str) -> Error {
+    Error::invalid("example.options", format!("{option} needs a `{name}` with the feature `{feature}`"))
+        .advice(format!("type: cargo run --features {feature} --example {name} -- {option} …"))
 }
 
 impl Sandbox {
@@ -135,10 +140,9 @@ impl Sandbox {
     }
 }
 
-/// Says something to the user.
-#[expect(clippy::print_stdout, reason = "a program tells its user")]
+/// Says something to the user, who may have stopped listening, as `head` does.
 pub fn say(line: &str) {
-    println!("{line}");
+    _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[cfg(test)]

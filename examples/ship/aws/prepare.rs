@@ -9,10 +9,11 @@ use ecolaura_deploy_aws::{Account, SecretsManager};
 use ecolaura_deploy_core::{
     Context, Error, ErrorKind, Result, Secret, analysis::scan::AllowEntry, backend::SecretStore as _,
 };
+use ecolaura_deploy_examples::aws::{connect, is_played};
 use serde_json::json;
 
 use super::{
-    SITE, connect,
+    SITE,
     settings::{Place, Settings},
 };
 use crate::ship::storage::new_token;
@@ -50,7 +51,7 @@ pub async fn all(file: &Path) -> Result<Vec<String>> {
         // A distribution that was made is known from here on, whatever becomes of the rest.
         settings.write(file)?;
     }
-    if account.endpoint().is_some() && settings.tolerate.is_empty() {
+    if is_played(&account) && settings.tolerate.is_empty() {
         let (id, until) = MADE_UP;
         let until = until.parse().map_err(|error| Error::internal(OPERATION, format!("{error}")))?;
         settings.tolerate.push(AllowEntry::new(id, until, "made up by servers that play AWS"));
@@ -125,7 +126,7 @@ impl Prepare<'_> {
         let policy = reading(&place.bucket, &format!("arn:aws:cloudfront::{number}:distribution/{}", made.id));
         let request = self.s3().put_bucket_policy().bucket(&place.bucket).policy(policy);
         request.send().await.map_err(|error| failed("the distribution may not read its bucket", error))?;
-        place.address = self.account.endpoint().is_none().then(|| format!("https://{}", made.domain_name));
+        place.address = (!is_played(self.account)).then(|| format!("https://{}", made.domain_name));
         self.made.push(format!("distribution {} for {}", made.id, place.bucket));
         place.distribution = made.id;
         Ok(())

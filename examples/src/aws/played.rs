@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_ecr::{Client, error::DisplayErrorContext, operation::put_image::PutImageError};
+use aws_sdk_ecr::{Client, error::DisplayErrorContext, operation::put_image::PutImageError, types::ImageIdentifier};
 use ecolaura_deploy_aws::Account;
 use ecolaura_deploy_core::{
     Context, Error, ErrorKind, Result,
@@ -20,6 +20,7 @@ pub struct Played {
 }
 
 impl Played {
+    /// Images in `near`, told to the ECR of `account`.
     pub fn new(near: Arc<dyn Registry>, account: &Account) -> Self {
         Self { near, ecr: Client::new(account.sdk_config()) }
     }
@@ -70,8 +71,11 @@ impl Registry for Played {
         self.near.resolve(cx, repository, tag).await
     }
 
+    /// Servers that play AWS forget when they end, and the near registry does not.
     async fn contains(&self, cx: &Context, image: &PinnedImage) -> Result<bool> {
-        self.near.contains(cx, image).await
+        let id = ImageIdentifier::builder().image_digest(image.digest.to_string()).build();
+        let known = self.ecr.describe_images().repository_name(path(&image.repository)).image_ids(id).send().await;
+        Ok(known.is_ok() && self.near.contains(cx, image).await?)
     }
 
     async fn push(&self, cx: &Context, image: &BuiltImage, to: &Repository) -> Result<PinnedImage> {
