@@ -86,16 +86,17 @@ impl ImageArchive {
 }
 
 /// What is in the layout and not yet in its index.
-struct Imported {
-    image: Descriptor,
+pub(crate) struct Imported {
+    pub(crate) image: Descriptor,
     /// Of the index: the image, and what is attached to it.
     entries: Vec<Descriptor>,
-    platform: Platform,
+    pub(crate) platform: Platform,
     /// The bytes of all blobs of the image.
-    size: u64,
+    pub(crate) size: u64,
 }
 
-fn read(cx: &Context, wanted: &ImageArchive, layout: &Layout) -> Result<Imported> {
+/// Brings the image that `wanted` names into `layout`, but not into its index. Blocks.
+pub(crate) fn read(cx: &Context, wanted: &ImageArchive, layout: &Layout) -> Result<Imported> {
     let archive = Archive::open(cx, &wanted.path, layout)?;
     // What newer versions of docker save is of both kinds.
     if archive.has("index.json") {
