@@ -154,7 +154,7 @@ async fn fake_storage_elsewhere_sees_no_login() {
 async fn fake_storage_elsewhere_takes_blobs_without_a_login() {
     let (server, storage) = (fake(Logins::bearer(Some(LOGIN))).await, FakeRegistry::start().await);
     server.state().uploads = Some(format!("http://{}", storage.address));
-    storage.state().sessions.extend(["session-1".to_owned(), "session-2".to_owned()]);
+    storage.state().sessions.extend(["session-1", "session-2"].map(|session| (session.to_owned(), Vec::new())));
     let error = push(&registry(&server).credentials(deploy())).await.unwrap_err();
     assert!(error.report().contains("MANIFEST_BLOB_UNKNOWN"), "the fake itself has no blobs: {error:?}");
     assert_eq!(storage.state().carried, [None, None]);

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod attach;
+mod chunks;
 mod clock;
 mod copy;
 mod delete;
