@@ -77,7 +77,8 @@ async fn send(
         };
         let outflow = Outflow::open((call.cx, call.operation), origin, blob, meter).await?;
         reached.note(Reached::BLOBS);
-        let size = call.registry.sizes.of(blob.size, session.least);
+        let least = session.least;
+        let size = call.registry.sizes.of(blob.size, least);
         match fill(&mut session, blob, &outflow, (size, !renewed)).await {
             Ok(()) => {
                 session.end();
@@ -86,7 +87,7 @@ async fn send(
             }
             Err(Again::Login) => renewed = true,
             Err(Again::Size(bytes, response)) => {
-                if !call.registry.sizes.lower(bytes, response.status()) {
+                if !call.registry.sizes.lower((bytes, least), response.status()) {
                     return Err(call.refused(response).await.with("blob", blob.digest));
                 }
             }

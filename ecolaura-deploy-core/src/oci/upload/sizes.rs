@@ -34,13 +34,14 @@ impl Sizes {
         (whole > size || self.never_whole.load(Ordering::Relaxed)).then_some(size)
     }
 
-    /// Learns that `bytes` in one request were refused with `status`. `false` if there is nothing smaller to try.
-    pub(super) fn lower(&self, bytes: u64, status: StatusCode) -> bool {
+    /// Learns that `bytes` in one request were refused with `status`. `false` if there is nothing smaller to try where
+    /// the registry wants at least `least`.
+    pub(super) fn lower(&self, (bytes, least): (u64, u64), status: StatusCode) -> bool {
         let smaller = match status {
             StatusCode::PAYLOAD_TOO_LARGE => (bytes / 4).clamp(SMALLEST, LARGEST),
             _ => LARGEST,
         };
-        if status == StatusCode::PAYLOAD_TOO_LARGE && smaller >= bytes {
+        if status == StatusCode::PAYLOAD_TOO_LARGE && smaller.max(least) >= bytes {
             return false;
         }
         if status != StatusCode::PAYLOAD_TOO_LARGE {
@@ -73,23 +74,24 @@ mod tests {
     fn pieces_become_smaller_until_nothing_is_left_to_try() {
         let sizes = Sizes::default();
         assert_eq!(sizes.of(1000 * MIB, 0), None);
-        assert!(sizes.lower(1000 * MIB, StatusCode::PAYLOAD_TOO_LARGE));
+        assert!(sizes.lower((1000 * MIB, 0), StatusCode::PAYLOAD_TOO_LARGE));
         assert_eq!((sizes.of(1000 * MIB, 0), sizes.of(16 * MIB, 0)), (Some(16 * MIB), None));
         // Two that were under way at once.
         assert!(
-            sizes.lower(16 * MIB, StatusCode::PAYLOAD_TOO_LARGE)
-                && sizes.lower(16 * MIB, StatusCode::PAYLOAD_TOO_LARGE)
+            sizes.lower((16 * MIB, 0), StatusCode::PAYLOAD_TOO_LARGE)
+                && sizes.lower((16 * MIB, 0), StatusCode::PAYLOAD_TOO_LARGE)
         );
         assert_eq!((sizes.of(1000 * MIB, 0), sizes.of(1000 * MIB, 5 * MIB)), (Some(4 * MIB), Some(5 * MIB)));
         assert!(
-            sizes.lower(4 * MIB, StatusCode::PAYLOAD_TOO_LARGE) && !sizes.lower(MIB, StatusCode::PAYLOAD_TOO_LARGE)
+            sizes.lower((4 * MIB, 0), StatusCode::PAYLOAD_TOO_LARGE)
+                && !sizes.lower((MIB, 0), StatusCode::PAYLOAD_TOO_LARGE)
         );
     }
 
     #[test]
     fn where_whole_blobs_are_refused_small_ones_go_in_pieces_too() {
         let sizes = Sizes::default();
-        assert!(sizes.lower(3, StatusCode::METHOD_NOT_ALLOWED));
+        assert!(sizes.lower((3, 0), StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(sizes.of(3, 0), Some(16 * MIB));
     }
 }
