@@ -57,7 +57,9 @@ impl ImageArchive {
     /// Brings the image into the layout in the folder `layout`, which is made if it is not there. Afterwards it can be
     /// pushed.
     ///
-    /// Of several images in the archive exactly one must fit the reference and the platform. An image of an OCI archive
+    /// Of several images in the archive exactly one must fit the reference and the platform; but without a platform, an
+    /// image for several of them is taken as a whole: the index of an OCI archive with all that it names, which must be
+    /// there, or an index that is made of the images that docker saved under one name. An image of an OCI archive
     /// keeps its digest, and what is attached to it comes along. One that docker saved keeps its configuration, and so
     /// its image id; its layers are compressed as the builder's are, so that the same archive gives the same digest.
     ///
