@@ -69,14 +69,14 @@ start_all() {
   begin
   began=${EPOCHREALTIME/[.,]/}
   choose_networks
-  ((!with_registry)) || start_registry
+  ((!with_registry)) || { start_registry && start_login; }
   ((!with_aws)) || start_aws
   ((!with_s3)) || start_s3
   ((!with_docker)) || start_docker
   ((!with_node)) || start_containerd
   ((!with_cluster)) || start_control_plane
   ((!with_node)) || start_node
-  ((!with_registry)) || await_registry
+  ((!with_registry)) || { await_registry && await_login; }
   ((!with_aws)) || await_aws
   ((!with_s3)) || await_s3
   ((!with_docker)) || await_docker
@@ -117,8 +117,8 @@ summary() {
 }
 
 tell() {
-  unset ECOLAURA_TEST_{REGISTRY,AWS,S3,DOCKER,KUBECONFIG,NODE,APISERVER_PID,RESTART_APISERVER}
-  ((!with_registry)) || export ECOLAURA_TEST_REGISTRY=127.0.0.1:$registry_port
+  unset ECOLAURA_TEST_{REGISTRY,REGISTRY_LOGIN,AWS,S3,DOCKER,KUBECONFIG,NODE,APISERVER_PID,RESTART_APISERVER}
+  ((!with_registry)) || export ECOLAURA_TEST_REGISTRY=127.0.0.1:$registry_port ECOLAURA_TEST_REGISTRY_LOGIN=127.0.0.1:$login_port
   ((!with_aws)) || export ECOLAURA_TEST_AWS=http://127.0.0.1:$aws_port
   ((!with_s3)) || export ECOLAURA_TEST_S3=http://127.0.0.1:$s3_port
   ((!with_docker)) || export ECOLAURA_TEST_DOCKER=$run/docker/socket

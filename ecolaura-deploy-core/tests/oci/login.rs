@@ -171,7 +171,7 @@ async fn fake_that_sends_logins_to_another_machine_unencrypted_gets_none() {
 }
 
 /// A helper that does `answer`, and notes what it was asked.
-fn helper(dir: &Path, answer: &str) {
+pub(crate) fn helper(dir: &Path, answer: &str) {
     let program = dir.join("helper");
     if !program.exists() {
         symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oci/helper"), &program).unwrap();
