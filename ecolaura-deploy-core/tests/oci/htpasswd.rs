@@ -34,7 +34,7 @@ const LOGIN: &str = "ZWNvbGF1cmE6YS1wYXNzd29yZC1mb3ItdGVzdHM=";
 /// Pushes something that is not there yet, and looks whether it is there then.
 async fn push(registry: &OciRegistry) -> Result<(), Error> {
     let dir = tempfile::tempdir().unwrap();
-    let layer = [namespace().to_string().as_bytes(), &[7; 3 << 20]].concat();
+    let layer = [namespace().to_string().as_bytes(), &vec![7; 3 << 20]].concat();
     let pinned = registry.push(&cx(), &image(dir.path(), &layer), &repository()).await?;
     assert!(registry.contains(&cx(), &pinned).await.unwrap());
     Ok(())

@@ -3,7 +3,7 @@
 //! The real one is named by `ECOLAURA_TEST_REGISTRY`, `HOST:PORT` by plain HTTP, and one that wants a login by
 //! `ECOLAURA_TEST_REGISTRY_LOGIN`.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod attach;
 mod chunks;

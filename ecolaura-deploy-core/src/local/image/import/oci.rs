@@ -51,7 +51,7 @@ pub(super) fn import(cx: &Context, archive: &Archive, wanted: &ImageArchive, lay
     };
     let mut stored = Stored::default();
     let entry = store(cx, archive, &image, layout, &mut stored)?;
-    let mut entries = vec![listed.iter().fold(entry.clone(), |entry, platform| entry.on(platform))];
+    let mut entries = vec![listed.iter().fold(entry.clone(), Descriptor::on)];
     let (size, subjects) = (stored.size, stored.documents);
     for artifact in &artifacts {
         let Some(digest) = subject(artifact).filter(|digest| subjects.contains(digest)) else { continue };
