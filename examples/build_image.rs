@@ -2,12 +2,22 @@
 //! Run it twice: the second time nothing is done. Give it a program to put your own into an image.
 //!
 //! `cargo run --example build_image [PROGRAM]`
+//!
+//! With `--docker CONTEXT` a Docker Engine builds that folder by its `Dockerfile`, as `docker build` would; `--network none`
+//! after it keeps its steps from the network.
+//!
+//! `cargo run --features docker --example build_image -- --docker CONTEXT [--network MODE]`
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use ecolaura_deploy_core::{
     Context, Error, Result,
-    backend::{ImageEntry, ImageSpec},
+    backend::{ImageBuilder, ImageEntry, ImageSpec},
     local::image::LayoutBuilder,
     pipeline::{Pipeline, constant},
     steps::BuildImage,
@@ -20,23 +30,11 @@ use ecolaura_deploy_examples::{exit_code, plan_and_run, runner, scratch};
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let dir = scratch("build_image");
-    let program = match std::env::args_os().nth(1) {
-        Some(program) => PathBuf::from(program),
-        None => write(dir.join("source/backend"), "#!/bin/sh\nexec cat /srv/assets/greeting.txt\n")?,
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let (builder, spec) = match arguments.as_slice() {
+        [flag, context, rest @ ..] if flag == "--docker" => docker(&dir, context.into(), rest)?,
+        other => assembled(&dir, other.first().map(PathBuf::from))?,
     };
-    let greeting = write(dir.join("source/assets/greeting.txt"), "good morning\n")?;
-    let assets = greeting.parent().unwrap_or(&dir);
-
-    // What changes seldom goes into the lower layer.
-    let spec = ImageSpec::new(Platform::current())
-        .layer([ImageEntry::new(assets, "/srv/assets")])
-        .layer([ImageEntry::new(program, "/app/backend").mode(0o755)])
-        .entrypoint(["/app/backend"])
-        .label("org.opencontainers.image.title", "backend")
-        .user("65532:65532")
-        .port("8080/tcp")
-        .lock_file(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
-    let builder = Arc::new(LayoutBuilder::new(dir.join("images"), "builder".parse()?));
 
     let mut pipeline = Pipeline::new("build".parse()?, "dev".parse()?);
     let built = pipeline.add("build backend", BuildImage::new(builder, "backend"), constant(spec));
@@ -47,6 +45,45 @@ async fn main() -> Result<ExitCode> {
         println!("{} in the layout {}", image.digest, image.layout.display());
     }
     Ok(exit_code(&finished.result))
+}
+
+type Build = (Arc<dyn ImageBuilder>, ImageSpec);
+
+/// From files, by this program alone.
+fn assembled(dir: &Path, program: Option<PathBuf>) -> Result<Build> {
+    let program = match program {
+        Some(program) => program,
+        None => write(dir.join("source/backend"), "#!/bin/sh\nexec cat /srv/assets/greeting.txt\n")?,
+    };
+    let greeting = write(dir.join("source/assets/greeting.txt"), "good morning\n")?;
+    let assets = greeting.parent().unwrap_or(dir);
+
+    // What changes seldom goes into the lower layer.
+    let spec = ImageSpec::new(Platform::current())
+        .layer([ImageEntry::new(assets, "/srv/assets")])
+        .layer([ImageEntry::new(program, "/app/backend").mode(0o755)])
+        .entrypoint(["/app/backend"])
+        .label("org.opencontainers.image.title", "backend")
+        .user("65532:65532")
+        .port("8080/tcp")
+        .lock_file(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
+    Ok((Arc::new(LayoutBuilder::new(dir.join("images"), "builder".parse()?)), spec))
+}
+
+/// From a build file, by a Docker Engine.
+#[cfg(feature = "docker")]
+fn docker(dir: &Path, context: PathBuf, rest: &[OsString]) -> Result<Build> {
+    let builder = ecolaura_deploy_core::docker::DockerBuilder::new(dir.join("images"), "docker".parse()?);
+    let builder = match rest {
+        [flag, mode] if flag == "--network" => builder.network(mode.to_string_lossy()),
+        _ => builder,
+    };
+    Ok((Arc::new(builder), ImageSpec::new(Platform::current()).context_dir(context)))
+}
+
+#[cfg(not(feature = "docker"))]
+fn docker(_dir: &Path, _context: PathBuf, _rest: &[OsString]) -> Result<Build> {
+    Err(Error::invalid("example.docker", "this was compiled without Docker").advice("give cargo `--features docker`"))
 }
 
 /// A file with this content, which is not touched if it has it.

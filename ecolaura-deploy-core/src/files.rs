@@ -138,6 +138,11 @@ impl Temporary {
         Ok(Self { path, file })
     }
 
+    #[cfg(feature = "docker")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `local` | the embedded backends: image builder, registry, cluster, CDN, scanner, metrics, flags, secrets, approvals |
 //! | `manifest` | reading Kubernetes manifests, for backends that apply them; `local` and `test-util` bring it |
+//! | `docker` | images from a build file, by a Docker Engine with BuildKit; brings `local` |
 //! | `oci` | any registry that speaks the OCI distribution API, over HTTPS |
 //! | `sqlite` | SQL migrations on SQLite (cannot be linked beside an embedder's `rusqlite`) |
 //! | `terminal` | a reporter with one steady line per running step |
@@ -23,6 +24,8 @@ pub mod clock;
 #[cfg(any(feature = "local", feature = "test-util"))]
 mod cluster;
 mod context;
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod doctor;
 mod error;
 pub mod event;

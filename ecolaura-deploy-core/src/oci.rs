@@ -4,8 +4,8 @@
 //! memory does not grow with them; every byte is verified on the way out, and the registry's word for what it stored is
 //! compared too. What is attached to an image (a bill of materials) goes before its manifest: an image that is there is
 //! there as a whole. Requests that can be repeated are, with growing pauses, within the context's deadline; a login that
-//! ends in the middle is renewed. A push that is cancelled leaves at most blobs without a manifest, and uploads that the
-//! registry forgets by itself.
+//! ends in the middle is renewed. A push that is cancelled leaves at most blobs without a manifest: uploads that were
+//! open are given up, unless the program ends at once; then the registry forgets them by itself.
 //!
 //! # What it cannot do
 //!
@@ -15,7 +15,7 @@
 
 use std::{
     fmt,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -33,6 +33,7 @@ use self::{
     auth::Auth,
     call::{Call, PULL, elsewhere},
     place::Place,
+    upload::Sizes,
 };
 use crate::{
     Context, ErrorKind, Result,
@@ -88,6 +89,7 @@ pub struct OciRegistry {
     auth: Auth,
     authorities: Vec<CertificateDer<'static>>,
     retries: RetryPolicy,
+    sizes: Sizes,
     immutable: bool,
     removable: bool,
     /// Set up by the first call: reading what the machine trusts takes a moment.
@@ -107,6 +109,7 @@ impl OciRegistry {
             auth: Auth::new(Arc::new(Credential::Anonymous)),
             authorities: Vec::new(),
             retries: RetryPolicy::new(attempts, Duration::from_millis(500)),
+            sizes: Sizes::default(),
             immutable: false,
             removable: false,
             client: OnceLock::new(),
@@ -150,6 +153,14 @@ impl OciRegistry {
     /// Somebody above who tries again does not multiply that: what was tried as often as allowed says so.
     pub fn retries(mut self, policy: RetryPolicy) -> Self {
         self.retries = policy;
+        self
+    }
+
+    /// Sends blobs that are larger than `bytes` in requests of so much each, for a proxy that takes no larger ones or ends
+    /// long ones. Without it a blob goes in one request; a registry that turns out to refuse that gets pieces, and is
+    /// not asked again.
+    pub fn pieces(mut self, bytes: NonZeroU64) -> Self {
+        self.sizes.set(bytes);
         self
     }
 

@@ -18,6 +18,7 @@ clean_abandoned() {
 clean() {
   local file
   name_all "$1"
+  [[ ! -e $run/docker ]] || clean_docker
   for file in "$run"/pids/*; do
     [[ ! -e $file ]] || kill_recorded "$file"
   done

@@ -11,7 +11,7 @@ name_all() {
   registry_port=$first etcd_port=$((first + 1)) etcd_peer_port=$((first + 2)) apiserver_port=$((first + 3))
   controller_manager_port=$((first + 4)) scheduler_port=$((first + 5)) kubelet_port=$((first + 6))
   kubelet_health_port=$((first + 7)) proxy_health_port=$((first + 8)) proxy_metrics_port=$((first + 9))
-  metrics_port=$((first + 10)) aws_port=$((first + 11)) s3_port=$((first + 12))
+  metrics_port=$((first + 10)) aws_port=$((first + 11)) s3_port=$((first + 12)) login_port=$((first + 13))
 }
 
 # Takes a number that no other run has and whose ports nobody listens on: making the folder is what takes it.

@@ -120,6 +120,12 @@ impl ImageSpec {
         self
     }
 
+    /// Built from this folder, by builders that take one.
+    pub fn context_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.context_dir = Some(path.into());
+        self
+    }
+
     /// Made of the packages in this lock file.
     pub fn lock_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.lock_files.push(path.into());

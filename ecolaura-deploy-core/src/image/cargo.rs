@@ -10,7 +10,7 @@ use crate::{Result, vocabulary::Digest};
 pub(crate) struct Cargo {
     /// Configurations, layers and the like.
     pub(crate) blobs: Vec<Descriptor>,
-    /// Manifests, those first that others name; what is attached to the image comes after it.
+    /// Manifests, those first that others name; what is attached to the image or a part of it comes after it.
     pub(crate) manifests: Vec<Descriptor>,
     /// Entries of the index: the image, and what is attached to it.
     pub(crate) entries: Vec<Descriptor>,
@@ -28,10 +28,13 @@ impl Cargo {
         let entry = Descriptor::of(listed, &bytes);
         cargo.add(operation, source, &entry)?;
         cargo.entries.push(entry);
-        for (kind, entry) in source.referrers(operation, image)? {
-            cargo.add(operation, source, &entry)?;
-            let entry = entry.plain().artifact(kind);
-            cargo.entries.push(entry.annotated(SUBJECT, image.to_string()));
+        let subjects: Vec<_> = cargo.manifests.iter().map(|manifest| manifest.digest).collect();
+        for subject in subjects {
+            for (kind, entry) in source.referrers(operation, subject)? {
+                cargo.add(operation, source, &entry)?;
+                let entry = entry.plain().artifact(kind);
+                cargo.entries.push(entry.annotated(SUBJECT, subject.to_string()));
+            }
         }
         Ok(cargo)
     }

@@ -12,7 +12,8 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use async_trait::async_trait;
 
-use self::{inspect::Inspected, problems::Problems};
+use self::inspect::Inspected;
+pub(crate) use self::problems::Problems;
 use super::{files::blocking, oci::Layout};
 use crate::{
     Context, Result,
@@ -39,6 +40,13 @@ mod tree;
 mod unpack;
 mod walk;
 
+#[cfg(feature = "docker")]
+pub(crate) use self::{
+    build::{BUILT_BY, list},
+    fingerprint::{NAMED, grouped},
+    import::{Imported, read as read_archive},
+    walk::changed,
+};
 pub use self::{
     import::ImageArchive,
     unpack::{ImageConfig, unpack},

@@ -154,6 +154,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// To send `ask` once, whatever becomes of this call.
+    pub(super) fn detached(&self, ask: &Ask) -> impl Future<Output = ()> + Send + 'static {
+        let sent = self.client.execute(ask.request());
+        async move { drop(sent.await) }
+    }
+
     /// Sends what cannot be sent twice, until `stalled` ends.
     pub(super) async fn stream(&self, request: Request, stalled: impl Future<Output = ()>) -> Result<Response> {
         let url = request.url().clone();

@@ -1,6 +1,7 @@
 //! A blob on its way out: read in pieces, verified before the last one goes.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read as _},
     path::Path,
@@ -62,6 +63,34 @@ pub(super) struct Outflow {
     meter: Arc<Meter>,
     kept: bool,
     seen: Arc<Seen>,
+    source: Arc<tokio::sync::Mutex<Source>>,
+}
+
+/// What was not sent yet.
+struct Source {
+    pieces: Pieces,
+    /// Of a piece that was too large for a request.
+    rest: Bytes,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("rest", &self.rest.len()).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// The next piece, or as much of it as there is `room` for.
+    async fn next(&mut self, room: u64) -> Option<Result<Bytes>> {
+        if self.rest.is_empty() {
+            match self.pieces.next().await? {
+                Ok(piece) => self.rest = piece,
+                error => return Some(error),
+            }
+        }
+        let length = usize::try_from(room).unwrap_or(usize::MAX).min(self.rest.len());
+        Some(Ok(self.rest.split_to(length)))
+    }
 }
 
 /// What is known of the pieces.
@@ -79,12 +108,28 @@ impl Outflow {
         origin: Origin<'_>,
         blob: &Descriptor,
         meter: &Arc<Meter>,
-    ) -> Result<(Self, Body)> {
+    ) -> Result<Self> {
         let seen = Arc::<Seen>::default();
-        let pieces = origin.pieces(whom, blob, &seen).await?;
-        let outflow = Self { meter: Arc::clone(meter), kept: false, seen: Arc::clone(&seen) };
-        let measured = Arc::clone(meter);
-        Ok((outflow, Body::wrap_stream(pieces.map(move |piece| seen.take(&measured, piece)))))
+        let source = Source { pieces: origin.pieces(whom, blob, &seen).await?, rest: Bytes::new() };
+        let source = Arc::new(tokio::sync::Mutex::new(source));
+        Ok(Self { meter: Arc::clone(meter), kept: false, seen, source })
+    }
+
+    /// The next `length` bytes for a request; all that is left if that is `None`.
+    pub(super) fn body(&self, length: Option<u64>) -> Body {
+        let (source, seen, meter) = (Arc::clone(&self.source), Arc::clone(&self.seen), Arc::clone(&self.meter));
+        let pieces = stream::unfold(length.unwrap_or(u64::MAX), move |left| {
+            let (source, seen, meter) = (Arc::clone(&source), Arc::clone(&seen), Arc::clone(&meter));
+            async move {
+                if left == 0 {
+                    return None;
+                }
+                let piece = seen.take(&meter, source.lock().await.next(left).await?);
+                let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                Some((piece, left - length))
+            }
+        });
+        Body::wrap_stream(pieces)
     }
 
     /// How many bytes were taken so far.

@@ -154,7 +154,7 @@ async fn fake_storage_elsewhere_sees_no_login() {
 async fn fake_storage_elsewhere_takes_blobs_without_a_login() {
     let (server, storage) = (fake(Logins::bearer(Some(LOGIN))).await, FakeRegistry::start().await);
     server.state().uploads = Some(format!("http://{}", storage.address));
-    storage.state().sessions.extend(["session-1".to_owned(), "session-2".to_owned()]);
+    storage.state().sessions.extend(["session-1", "session-2"].map(|session| (session.to_owned(), Vec::new())));
     let error = push(&registry(&server).credentials(deploy())).await.unwrap_err();
     assert!(error.report().contains("MANIFEST_BLOB_UNKNOWN"), "the fake itself has no blobs: {error:?}");
     assert_eq!(storage.state().carried, [None, None]);
@@ -171,7 +171,7 @@ async fn fake_that_sends_logins_to_another_machine_unencrypted_gets_none() {
 }
 
 /// A helper that does `answer`, and notes what it was asked.
-fn helper(dir: &Path, answer: &str) {
+pub(crate) fn helper(dir: &Path, answer: &str) {
     let program = dir.join("helper");
     if !program.exists() {
         symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oci/helper"), &program).unwrap();

@@ -1,7 +1,7 @@
 //! A registry in memory behind a real socket, with the faults that a real one shows rarely.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -35,8 +35,21 @@ pub(crate) struct State {
     blobs: BTreeMap<(String, String), Bytes>,
     manifests: BTreeMap<(String, String), (String, Bytes)>,
     pub(crate) tags: BTreeMap<(String, String), String>,
-    pub(crate) sessions: BTreeSet<String>,
+    /// Uploads that are open, with what came of each.
+    pub(crate) sessions: BTreeMap<String, Vec<u8>>,
+    /// What was appended: to which session, from where to where, as the request says and as it is.
+    pub(crate) appended: Vec<(String, String, usize)>,
+    /// How a blob in one request is refused.
+    pub(crate) refuses_whole: Option<u16>,
+    /// The most bytes that a request may have.
+    pub(crate) largest: Option<usize>,
+    /// The fewest bytes that a piece may have, but for the last one.
+    pub(crate) least: Option<usize>,
+    /// Loses the last byte of the next piece.
+    pub(crate) forgetful: bool,
     next: u64,
+    /// `Content-Range` of the request that is served.
+    range: String,
     /// Each request: `PUT /v2/a/manifests/v1`.
     pub(crate) log: Vec<String>,
     faults: Vec<Fault>,
@@ -203,7 +216,9 @@ async fn handle(state: Arc<Mutex<State>>, address: SocketAddr, request: Request<
     let body = body.collect().await?.to_bytes();
     let header = |name| parts.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let (kind, login) = (header(header::CONTENT_TYPE).unwrap_or_default(), header(header::AUTHORIZATION));
+    let range = header(header::CONTENT_RANGE).unwrap_or_default().to_owned();
     let mut state = state.lock().unwrap();
+    state.range = range;
     if let Some(answer) = act.as_ref().and_then(|act| state.instead(&target, act)) {
         return Ok(answer);
     }
@@ -292,7 +307,7 @@ impl State {
                     if *method == Method::PUT {
                         self.carried.push(login.map(str::to_owned));
                     }
-                    self.upload(method, (repository, last), &query, body)
+                    self.upload(method, (repository, last), &query, &body)
                 }
                 "/blobs/" => self.blob(method, repository, last),
                 "/manifests/" => self.manifest(method, (repository, last), kind, body),
@@ -307,7 +322,7 @@ impl State {
         method: &Method,
         (repository, session): (&str, &str),
         query: &BTreeMap<String, String>,
-        body: Bytes,
+        body: &Bytes,
     ) -> Answer {
         if *method == Method::POST {
             if let (Some(digest), Some(from)) = (query.get("mount"), query.get("from"))
@@ -318,23 +333,57 @@ impl State {
             }
             self.next += 1;
             let session = format!("session-{}", self.next);
-            self.sessions.insert(session.clone());
+            self.sessions.insert(session.clone(), Vec::new());
             let host = self.uploads.as_deref().unwrap_or_default();
-            return with(
-                answer(202, ""),
-                "location",
-                &format!("{host}/v2/{repository}/blobs/uploads/{session}?state=x"),
-            );
+            let location = format!("{host}/v2/{repository}/blobs/uploads/{session}?state=x");
+            let opened = with(answer(202, ""), "location", &location);
+            return match self.least {
+                Some(least) => with(opened, "oci-chunk-min-length", &least.to_string()),
+                None => opened,
+            };
         }
-        if !self.sessions.remove(session) {
+        if *method == Method::PUT
+            && !body.is_empty()
+            && let Some(status) = self.refuses_whole
+        {
+            return answer(status, "");
+        }
+        let Some(mut held) = self.sessions.remove(session) else {
             return named(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
+        };
+        if self.largest.is_some_and(|largest| body.len() > largest) {
+            self.sessions.insert(session.to_owned(), held);
+            return answer(413, "");
         }
+        held.extend_from_slice(body);
+        match *method {
+            Method::DELETE => return answer(204, ""),
+            Method::PATCH => return self.append((repository, session), held, body.len()),
+            _ => {}
+        }
+        let body = Bytes::from(held);
         let digest = Digest::of(&body).to_string();
         if query.get("digest") != Some(&digest) {
             return named(400, "DIGEST_INVALID", "provided digest did not match uploaded content");
         }
         self.blobs.insert((repository.to_owned(), digest.clone()), body);
         with(answer(201, ""), "docker-content-digest", &digest)
+    }
+
+    fn append(&mut self, (repository, session): (&str, &str), mut held: Vec<u8>, length: usize) -> Answer {
+        let start = held.len() - length;
+        let announced = std::mem::take(&mut self.range);
+        self.appended.push((session.to_owned(), announced.clone(), length));
+        if announced != format!("{start}-{}", held.len() - 1) {
+            return answer(416, "");
+        }
+        if std::mem::take(&mut self.forgetful) {
+            held.pop();
+        }
+        let range = format!("0-{}", held.len() - 1);
+        self.sessions.insert(session.to_owned(), held);
+        let location = format!("/v2/{repository}/blobs/uploads/{session}?state={range}");
+        with(with(answer(202, ""), "location", &location), "range", &range)
     }
 
     fn blob(&self, method: &Method, repository: &str, digest: &str) -> Answer {

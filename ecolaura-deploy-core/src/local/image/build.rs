@@ -28,7 +28,7 @@ use crate::{
 
 const OPERATION: &str = "image.build";
 /// The annotation of an index's entry that a builder made, with its name.
-const BUILT_BY: &str = "com.ecolaura.deploy.built-by";
+pub(crate) const BUILT_BY: &str = "com.ecolaura.deploy.built-by";
 /// The annotation of a manifest with the digest of its bill of materials: the same files with another bill are
 /// another image, so that no image is judged by two bills.
 pub(super) const BILL_OF: &str = "com.ecolaura.deploy.bill";
@@ -117,7 +117,7 @@ fn attach(layout: &Layout, image: &Descriptor, bill: &[u8]) -> Result<Descriptor
 
 /// Makes `entry` the newest in `index`, and forgets those of builders beyond the newest `keep`. What another tool put
 /// there stays.
-fn list(index: &mut Index, entry: Descriptor, attached: Option<Descriptor>, keep: usize) {
+pub(crate) fn list(index: &mut Index, entry: Descriptor, attached: Option<Descriptor>, keep: usize) {
     let built = |one: &Descriptor| one.annotation(BUILT_BY).is_some();
     let digest = entry.digest;
     let mut forgotten = vec![digest];

@@ -17,7 +17,7 @@ use crate::{
 /// How layers are made. Another number makes other images of the same files.
 const RECIPE: &str = concat!("layout builder 1, ", env!("CARGO_PKG_VERSION"));
 /// The most files that are named one by one; of more, folders are.
-const NAMED: usize = 1000;
+pub(crate) const NAMED: usize = 1000;
 
 /// The fingerprint of `spec`, whose files were inspected: a part for each file by its path in the image, one for each
 /// field.
@@ -101,7 +101,7 @@ fn fields(spec: &ImageSpec, inspected: &Inspected) -> Fingerprint {
 }
 
 /// The parts under the names by which people are told of them: paths, or folders if there are more than `limit`.
-fn grouped(parts: &BTreeMap<(usize, &str), Digest>, limit: usize) -> BTreeMap<String, Digest> {
+pub(crate) fn grouped(parts: &BTreeMap<(usize, &str), Digest>, limit: usize) -> BTreeMap<String, Digest> {
     let deepest = parts.keys().map(|(_, path)| path.matches('/').count() + 1).max().unwrap_or(0);
     for depth in (1..=deepest).rev() {
         let named = at_depth(parts, depth);

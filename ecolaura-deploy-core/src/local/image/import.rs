@@ -57,7 +57,9 @@ impl ImageArchive {
     /// Brings the image into the layout in the folder `layout`, which is made if it is not there. Afterwards it can be
     /// pushed.
     ///
-    /// Of several images in the archive exactly one must fit the reference and the platform. An image of an OCI archive
+    /// Of several images in the archive exactly one must fit the reference and the platform; but without a platform, an
+    /// image for several of them is taken as a whole: the index of an OCI archive with all that it names, which must be
+    /// there, or an index that is made of the images that docker saved under one name. An image of an OCI archive
     /// keeps its digest, and what is attached to it comes along. One that docker saved keeps its configuration, and so
     /// its image id; its layers are compressed as the builder's are, so that the same archive gives the same digest.
     ///
@@ -86,16 +88,17 @@ impl ImageArchive {
 }
 
 /// What is in the layout and not yet in its index.
-struct Imported {
-    image: Descriptor,
+pub(crate) struct Imported {
+    pub(crate) image: Descriptor,
     /// Of the index: the image, and what is attached to it.
     entries: Vec<Descriptor>,
-    platform: Platform,
+    pub(crate) platform: Platform,
     /// The bytes of all blobs of the image.
-    size: u64,
+    pub(crate) size: u64,
 }
 
-fn read(cx: &Context, wanted: &ImageArchive, layout: &Layout) -> Result<Imported> {
+/// Brings the image that `wanted` names into `layout`, but not into its index. Blocks.
+pub(crate) fn read(cx: &Context, wanted: &ImageArchive, layout: &Layout) -> Result<Imported> {
     let archive = Archive::open(cx, &wanted.path, layout)?;
     // What newer versions of docker save is of both kinds.
     if archive.has("index.json") {

@@ -3,19 +3,19 @@
 use crate::{Error, ErrorKind, Result};
 
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<(ErrorKind, String)>);
+pub(crate) struct Problems(Vec<(ErrorKind, String)>);
 
 impl Problems {
-    pub(super) fn add(&mut self, kind: ErrorKind, text: impl Into<String>) {
+    pub(crate) fn add(&mut self, kind: ErrorKind, text: impl Into<String>) {
         self.0.push((kind, text.into()));
     }
 
-    pub(super) fn invalid(&mut self, text: impl Into<String>) {
+    pub(crate) fn invalid(&mut self, text: impl Into<String>) {
         self.add(ErrorKind::InvalidInput, text);
     }
 
     /// What `result` holds, or the problem that it is; an end of the work is handed on.
-    pub(super) fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+    pub(crate) fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => Err(error),
@@ -27,7 +27,7 @@ impl Problems {
     }
 
     /// Fails if there is any problem; of several kinds, with the caller's own faults first.
-    pub(super) fn refuse(mut self, operation: &'static str) -> Result<()> {
+    pub(crate) fn refuse(mut self, operation: &'static str) -> Result<()> {
         self.0.dedup();
         let first = self.0.iter().find(|(kind, _)| *kind == ErrorKind::InvalidInput).or(self.0.first());
         let Some(kind) = first.map(|(kind, _)| *kind) else { return Ok(()) };

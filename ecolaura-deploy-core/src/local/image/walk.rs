@@ -188,7 +188,7 @@ fn is_executable(_found: &Metadata) -> bool {
 }
 
 /// A file that is not what it was when the build began.
-pub(super) fn changed(operation: &'static str, source: &Path) -> Error {
+pub(crate) fn changed(operation: &'static str, source: &Path) -> Error {
     let message = format!("`{}` changed while the image was built", source.display());
     Error::new(ErrorKind::Conflict, operation, message)
         .advice("let what writes it finish first, then build again; nothing was built")

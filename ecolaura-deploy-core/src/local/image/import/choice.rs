@@ -11,6 +11,22 @@ pub(super) struct Candidate<T> {
     pub(super) image: T,
 }
 
+/// Those that fit, if they are one image for several platforms, and no platform is asked for.
+pub(super) fn together<'a, T>(wanted: &ImageArchive, candidates: &'a [Candidate<T>]) -> Option<Vec<&'a Candidate<T>>> {
+    let fitting: Vec<_> = candidates.iter().filter(|one| one.fits(wanted)).collect();
+    let mut platforms: Vec<_> = fitting.iter().map(|one| &one.platform).collect();
+    platforms.sort();
+    platforms.dedup();
+    (wanted.platform.is_none() && fitting.len() > 1 && platforms.len() == fitting.len()).then_some(fitting)
+}
+
+/// What an image for all of `platforms` is called: this machine's, if it is among them.
+pub(super) fn first<'a>(mut platforms: impl Iterator<Item = &'a Platform> + Clone) -> Platform {
+    let current = Platform::current();
+    let own = platforms.clone().find(|platform| **platform == current);
+    own.or_else(|| platforms.next()).cloned().unwrap_or(current)
+}
+
 impl<T> Candidate<T> {
     fn fits(&self, wanted: &ImageArchive) -> bool {
         let named = |reference: &String| self.names.iter().any(|name| full(name) == full(reference));

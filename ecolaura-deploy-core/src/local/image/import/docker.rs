@@ -12,13 +12,15 @@ use super::{
     },
     ImageArchive, Imported, OPERATION,
     archive::{Archive, is_gzip},
-    choice::{Candidate, choose},
+    choice::{Candidate, choose, first, together},
 };
 use crate::{
     Context, Error, ErrorKind, Result,
     local::{
         files::measure,
-        oci::{CONFIG, Configuration, Descriptor, LAYER, Layout, MANIFEST, Manifest, UNPACKED, parse, write},
+        oci::{
+            CONFIG, Configuration, Descriptor, INDEX, Index, LAYER, Layout, MANIFEST, Manifest, UNPACKED, parse, write,
+        },
     },
     vocabulary::{Digest, Digester, Platform},
 };
@@ -45,21 +47,53 @@ pub(super) fn import(cx: &Context, archive: &Archive, wanted: &ImageArchive, lay
         let platform = Platform::new(&config.os, &config.architecture);
         candidates.push(Candidate { names, platform, image: (image, bytes, config.rootfs.diff_ids) });
     }
-    let Candidate { platform, image: (image, config, diff_ids), .. } = choose(archive, wanted, candidates)?;
-    let names = image.layers.unwrap_or_default();
+    let named_alike =
+        |all: &Vec<&Candidate<Loaded>>| all.iter().all(|one| !one.names.is_empty() && one.names == all[0].names);
+    if let Some(all) = together(wanted, &candidates).filter(named_alike) {
+        return index(cx, archive, &all, layout);
+    }
+    let Candidate { platform, image, .. } = choose(archive, wanted, candidates)?;
+    let (image, size) = store(cx, archive, &image, layout)?;
+    Ok(Imported { entries: vec![image.clone().on(&platform)], image, platform, size })
+}
+
+/// An image with its configuration and the digests of its layers, as they are unpacked.
+type Loaded = (Saved, Vec<u8>, Vec<Digest>);
+
+/// Makes an index of images that have one name.
+fn index(cx: &Context, archive: &Archive, all: &[&Candidate<Loaded>], layout: &Layout) -> Result<Imported> {
+    let (mut index, mut size) = (Index::default(), 0);
+    for one in all {
+        let (image, bytes) = store(cx, archive, &one.image, layout)?;
+        index.manifests.push(image.on(&one.platform));
+        size += bytes;
+    }
+    let image = layout.store(OPERATION, INDEX, &write(OPERATION, &index)?)?;
+    let (size, platform) = (size + image.size, first(all.iter().map(|one| &one.platform)));
+    Ok(Imported { entries: vec![image.clone()], image, platform, size })
+}
+
+/// Brings an image into `layout`; answers also with the bytes of all its blobs.
+fn store(
+    cx: &Context,
+    archive: &Archive,
+    (image, config, diff_ids): &Loaded,
+    layout: &Layout,
+) -> Result<(Descriptor, u64)> {
+    let names = image.layers.as_deref().unwrap_or_default();
     if names.len() != diff_ids.len() {
         let message = format!("has {} layers, and `manifest.json` names {}", diff_ids.len(), names.len());
         return Err(archive.bad(ErrorKind::Corrupt, &image.config, &message));
     }
     let mut layers = Vec::with_capacity(names.len());
-    for (done, (name, diff_id)) in names.iter().zip(&diff_ids).enumerate() {
+    for (done, (name, diff_id)) in names.iter().zip(diff_ids).enumerate() {
         cx.progress("layers", done as u64, Some(names.len() as u64));
         layers.push(layer(cx, archive, (name, *diff_id), layout)?);
     }
-    let manifest = Manifest::new(layout.store(OPERATION, CONFIG, &config)?, layers);
+    let manifest = Manifest::new(layout.store(OPERATION, CONFIG, config)?, layers);
     let image = layout.store(OPERATION, MANIFEST, &write(OPERATION, &manifest)?)?;
     let size = image.size + manifest.size();
-    Ok(Imported { entries: vec![image.clone().on(&platform)], image, platform, size })
+    Ok((image, size))
 }
 
 fn layer(cx: &Context, archive: &Archive, (name, diff_id): (&str, Digest), layout: &Layout) -> Result<Descriptor> {

@@ -1,13 +1,15 @@
 //! A layout in an archive.
 
+use std::collections::BTreeSet;
+
 use super::{
     ImageArchive, Imported, OPERATION,
     archive::{Archive, blob},
-    choice::{Candidate, choose},
+    choice::{Candidate, choose, first, together},
 };
 use crate::{
-    Context, Result,
-    local::oci::{Configuration, Descriptor, Index, Layout, Manifest, REF_NAME, SUBJECT, parse},
+    Context, Error, Result,
+    local::oci::{Configuration, Descriptor, INDEX, Index, Layout, Manifest, REF_NAME, SUBJECT, parse},
     vocabulary::{Digest, Platform},
 };
 
@@ -17,10 +19,13 @@ const NAME: &str = "io.containerd.image.name";
 const DEPTH: usize = 4;
 
 /// A document of the archive.
+#[derive(Clone)]
 struct Read {
     entry: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
+    /// The entry of the archive's index that leads to it.
+    from: Digest,
 }
 
 pub(super) fn import(cx: &Context, archive: &Archive, wanted: &ImageArchive, layout: &Layout) -> Result<Imported> {
@@ -30,18 +35,44 @@ pub(super) fn import(cx: &Context, archive: &Archive, wanted: &ImageArchive, lay
     for entry in &index.manifests {
         let names: Vec<_> =
             [NAME, REF_NAME].iter().filter_map(|key| entry.annotation(key)).map(str::to_owned).collect();
-        collect(archive, (entry, &names), DEPTH, (&mut candidates, &mut artifacts))?;
+        collect(archive, (entry, &names, entry.digest), DEPTH, (&mut candidates, &mut artifacts))?;
     }
-    let Candidate { platform, image, .. } = choose(archive, wanted, candidates)?;
-    let digest = image.entry.digest;
-    let entry = store(cx, archive, &image, layout)?;
-    let mut entries = vec![entry.clone().on(&platform)];
-    for artifact in artifacts.iter().filter(|artifact| subject(artifact) == Some(digest)) {
-        let attached = store(cx, archive, artifact, layout)?.artifact(artifact.manifest.kind());
+    let all = together(wanted, &candidates).filter(|all| all.iter().all(|one| one.image.from == all[0].image.from));
+    let (platform, image, listed) = match all {
+        Some(all) => {
+            let platform = first(all.iter().map(|one| &one.platform));
+            let index = read(archive, &whole(archive, all[0].image.from)?, all[0].image.from)?;
+            (platform, index, None)
+        }
+        None => {
+            let Candidate { platform, image, .. } = choose(archive, wanted, candidates)?;
+            (platform.clone(), image, Some(platform))
+        }
+    };
+    let mut stored = Stored::default();
+    let entry = store(cx, archive, &image, layout, &mut stored)?;
+    let mut entries = vec![listed.iter().fold(entry.clone(), Descriptor::on)];
+    let (size, subjects) = (stored.size, stored.documents);
+    for artifact in &artifacts {
+        let Some(digest) = subject(artifact).filter(|digest| subjects.contains(digest)) else { continue };
+        let attached = store(cx, archive, artifact, layout, &mut Stored::default())?.artifact(artifact.manifest.kind());
         entries.push(attached.annotated(SUBJECT, digest.to_string()));
     }
-    let size = entry.size + image.manifest.size();
     Ok(Imported { image: entry, entries, platform, size })
+}
+
+/// The index `digest`, if the archive has all that it names.
+fn whole(archive: &Archive, digest: Digest) -> Result<Descriptor> {
+    let bytes = archive.verified(digest)?;
+    let index: Manifest = parse(OPERATION, &what(archive, digest), &bytes)?;
+    let missing: Vec<_> = index.manifests.iter().filter(|child| !archive.has(&blob(child.digest))).collect();
+    if missing.is_empty() {
+        return Ok(Descriptor::of(index.media_type.as_deref().unwrap_or(INDEX), &bytes));
+    }
+    let names: Vec<_> = missing.iter().map(|child| child.digest.short()).collect();
+    let (path, count, names) = (archive.path().display(), index.manifests.len(), names.join(", "));
+    let message = format!("`{path}` has an image for several platforms, but of its {count} parts not {names}");
+    Err(Error::invalid(OPERATION, message).advice("say which platform, or save the image with all of them"))
 }
 
 fn subject(read: &Read) -> Option<Digest> {
@@ -51,7 +82,7 @@ fn subject(read: &Read) -> Option<Digest> {
 /// Adds the images that `entry` leads to, and what is attached to images.
 fn collect(
     archive: &Archive,
-    (entry, names): (&Descriptor, &[String]),
+    (entry, names, from): (&Descriptor, &[String], Digest),
     depth: usize,
     (candidates, artifacts): (&mut Vec<Candidate<Read>>, &mut Vec<Read>),
 ) -> Result<()> {
@@ -63,11 +94,11 @@ fn collect(
     let manifest: Manifest = parse(OPERATION, &what(archive, entry.digest), &bytes)?;
     if depth > 0 && !manifest.manifests.is_empty() {
         for child in &manifest.manifests {
-            collect(archive, (child, names), depth - 1, (candidates, artifacts))?;
+            collect(archive, (child, names, from), depth - 1, (candidates, artifacts))?;
         }
         return Ok(());
     }
-    let read = Read { entry: entry.plain(), bytes, manifest };
+    let read = Read { entry: entry.plain(), bytes, manifest, from };
     if read.manifest.subject.is_some() {
         artifacts.push(read);
     } else if let Some(platform) = platform(archive, &read.manifest)? {
@@ -93,12 +124,33 @@ fn what(archive: &Archive, digest: Digest) -> String {
     format!("`{}`: the entry `{}`", archive.path().display(), blob(digest))
 }
 
-/// Brings a manifest and what it names into `layout`.
-fn store(cx: &Context, archive: &Archive, read: &Read, layout: &Layout) -> Result<Descriptor> {
-    let children: Vec<_> = read.manifest.children().collect();
+/// What was brought into a layout.
+#[derive(Default)]
+struct Stored {
+    documents: BTreeSet<Digest>,
+    /// The bytes of everything.
+    size: u64,
+}
+
+fn read(archive: &Archive, entry: &Descriptor, from: Digest) -> Result<Read> {
+    let bytes = archive.verified(entry.digest)?;
+    let manifest = parse(OPERATION, &what(archive, entry.digest), &bytes)?;
+    Ok(Read { entry: entry.plain(), bytes, manifest, from })
+}
+
+/// Brings a manifest, or an index, and what it names into `layout`. A digest cannot be in a circle.
+fn store(cx: &Context, archive: &Archive, of: &Read, layout: &Layout, stored: &mut Stored) -> Result<Descriptor> {
+    let children: Vec<_> = of.manifest.children().collect();
     for (done, child) in children.iter().enumerate() {
         cx.progress("blobs", done as u64, Some(children.len() as u64));
-        archive.store(cx, child, layout)?;
+        if child.is_document() {
+            store(cx, archive, &read(archive, child, of.from)?, layout, stored)?;
+        } else {
+            archive.store(cx, child, layout)?;
+            stored.size += child.size;
+        }
     }
-    layout.store(OPERATION, &read.entry.media_type, &read.bytes)
+    stored.documents.insert(of.entry.digest);
+    stored.size += of.entry.size;
+    layout.store(OPERATION, &of.entry.media_type, &of.bytes)
 }

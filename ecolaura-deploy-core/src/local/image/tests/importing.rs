@@ -9,6 +9,7 @@ use tar::{EntryType, Header};
 use super::*;
 use crate::{
     backend::Registry as _,
+    image::INDEX,
     local::registry::LayoutRegistry,
     vocabulary::{Digest, PinnedImage},
 };
@@ -197,7 +198,7 @@ async fn of_several_images_one_is_taken_by_name_and_platform() {
     assert_eq!(take(Some("other:v1"), None).await.unwrap().digest, digest(&other));
     let several = take(Some("shop"), None).await.unwrap_err();
     assert_eq!(several.kind(), ErrorKind::InvalidInput);
-    for part in ["`docker.io/library/shop:latest` for linux/amd64", "for linux/arm64", "name or platform"] {
+    for part in ["several platforms", &digest(&absent).short(), "say which platform"] {
         assert!(several.report().contains(part), "{part}: {}", several.report());
     }
     let none = take(Some("other:v2"), None).await.unwrap_err();
@@ -256,4 +257,77 @@ async fn no_entry_leads_out_of_the_archive() {
     refused(&of("layer.tar").bytes(), ErrorKind::Corrupt, &["`x/layer.tar`", "itself"]).await;
     let climbing = of("layer").file("../../outside", "x");
     refused(&climbing.bytes(), ErrorKind::Corrupt, &["`../../outside`", "out of the archive"]).await;
+}
+
+/// An image for two platforms as one index, with a bill that is attached to one of them.
+fn two_platforms() -> (Saved, Value, Value) {
+    let (saved, intel) = Saved::new().image("amd64", &layer("amd64"));
+    let (saved, arm) = saved.image("arm64", &layer("arm64"));
+    let (saved, bill) = saved.blob("application/spdx+json", b"bill");
+    let artifact = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/spdx+json",
+        "config": bill, "layers": [bill], "subject": arm});
+    let (saved, bill) = saved.blob(MANIFEST, artifact.to_string().as_bytes());
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [intel, arm]});
+    let (saved, index) = saved.blob(INDEX, index.to_string().as_bytes());
+    (saved, index, bill)
+}
+
+#[tokio::test]
+async fn an_image_for_several_platforms_is_taken_and_pushed_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (saved, index, bill) = two_platforms();
+    let bytes = saved.index(&[named(index.clone(), "v1"), bill.clone()]).bytes();
+    let image = import(dir.path(), &bytes, |archive| archive).await.unwrap();
+    assert_eq!(image.digest, digest(&index));
+    let registry = LayoutRegistry::new(dir.path().join("registry"), "registry".parse().unwrap());
+    let to = "shop/backend".parse().unwrap();
+    let pinned = registry.push(&cx(), &image, &to).await.unwrap();
+    let whole: Value = serde_json::from_slice(&registry.manifest(&cx(), &pinned).await.unwrap()).unwrap();
+    let mut size = index["size"].as_u64().unwrap();
+    for child in whole["manifests"].as_array().unwrap() {
+        let child_image = PinnedImage::new(to.clone(), digest(child));
+        let manifest: Value = serde_json::from_slice(&registry.manifest(&cx(), &child_image).await.unwrap()).unwrap();
+        size += child["size"].as_u64().unwrap() + manifest["config"]["size"].as_u64().unwrap();
+        for layer in manifest["layers"].as_array().unwrap() {
+            registry.blob(&cx(), &to, &digest(layer)).await.unwrap();
+            size += layer["size"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(image.size, size);
+    let arm = PinnedImage::new(to, digest(&whole["manifests"][1]));
+    assert_eq!(registry.referrers(&cx(), &arm).await.unwrap(), [("application/spdx+json".to_owned(), digest(&bill))]);
+}
+
+#[tokio::test]
+async fn of_an_image_for_several_platforms_one_can_be_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (saved, index, _) = two_platforms();
+    let bytes = saved.index(&[named(index.clone(), "v1")]).bytes();
+    let image = import(dir.path(), &bytes, |archive| archive.platform(Platform::new("linux", "arm64"))).await.unwrap();
+    assert_ne!(image.digest, digest(&index));
+    assert_eq!(image.platform, Platform::new("linux", "arm64"));
+}
+
+#[tokio::test]
+async fn images_that_docker_saved_under_one_name_become_an_index() {
+    let mut saved = Saved::new();
+    let mut list = Vec::new();
+    for architecture in ["s390x", "arm64"] {
+        let layer = layer(architecture);
+        let config = config(architecture, &[&layer]);
+        let (name, tar) = (format!("{architecture}.json"), format!("{architecture}/layer.tar"));
+        saved = saved.file(&name, &config).file(&tar, &layer);
+        list.push(json!({"Config": name, "RepoTags": ["shop/backend:v1"], "Layers": [tar]}));
+    }
+    let bytes = saved.file("manifest.json", Value::from(list.clone()).to_string()).bytes();
+    let dir = tempfile::tempdir().unwrap();
+    let image = import(dir.path(), &bytes, |archive| archive).await.unwrap();
+    let again = import(dir.path(), &bytes, |archive| archive.reference("shop/backend:v1")).await.unwrap();
+    assert_eq!(image, again);
+    let path = image.layout.join("blobs/sha256").join(image.digest.to_hex());
+    let index: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let platforms: Vec<_> =
+        index["manifests"].as_array().unwrap().iter().map(|one| one["platform"]["architecture"].clone()).collect();
+    assert_eq!(platforms, ["s390x", "arm64"]);
+    assert_eq!(image.platform, Platform::new("linux", "s390x"));
 }

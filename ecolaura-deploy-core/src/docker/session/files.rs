@@ -1,0 +1,209 @@
+//! Files for the engine: first what there is, then what it asks for.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use hyper::{Request, Response, body::Incoming};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::{
+    super::{
+        context::{Entry, Node, Source},
+        messages::{Packet, Stat},
+    },
+    Offer,
+    grpc::{self, Messages, Reply, Status},
+};
+use crate::{Error, ErrorKind, Result};
+
+/// The name under which the build file is sent, whatever it is called here.
+pub(crate) const BUILD_FILE: &str = "Dockerfile";
+/// The most of a file that one message has, in bytes.
+const PIECE: usize = 256 * 1024;
+/// Messages that wait to be sent.
+const WAITING: usize = 8;
+/// Go's bits of a mode that Unix has elsewhere: its kinds of files, and what stands before the permissions.
+const FOLDER: u32 = 1 << 31;
+const LINK: u32 = 1 << 27;
+const SPECIAL: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+
+/// What the engine wants next.
+#[derive(Debug)]
+enum Wish {
+    File(u32),
+    End,
+}
+
+/// Answers a call for one of the folders of a build.
+pub(super) fn send(offer: &Arc<Offer>, request: Request<Incoming>) -> Response<Reply> {
+    let header = |name| request.headers().get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let only = header("include-patterns").or(header("followpaths"));
+    let sending = match (header("dir-name"), only) {
+        (Some("dockerfile"), _) => Sending::BuildFile,
+        // What is left out was left out here.
+        (Some("context"), Some(".dockerignore")) => Sending::Nothing,
+        (Some("context"), _) => Sending::Context,
+        (name, _) => return grpc::refuse(&Status::not_found(format!("no folder `{}`", name.unwrap_or_default()))),
+    };
+    let (wishes, wanted) = mpsc::unbounded_channel();
+    let (sender, messages) = mpsc::channel(WAITING);
+    tokio::spawn(listen(request.into_body(), wishes));
+    let offer = Arc::clone(offer);
+    tokio::task::spawn_blocking(move || {
+        let pipe = Pipe(sender);
+        if let Err(error) = pump(&offer, sending, &pipe, wanted) {
+            let data = Bytes::from(error.message().to_owned());
+            offer.fail(error);
+            _ = pipe.send(&Packet { kind: Packet::FAILED, data, ..Packet::default() });
+        }
+    });
+    grpc::many(messages)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sending {
+    Nothing,
+    BuildFile,
+    Context,
+}
+
+/// Takes wishes as they come: the engine has some before it was told everything, at most one for each file.
+async fn listen(body: Incoming, wishes: mpsc::UnboundedSender<Wish>) {
+    let mut messages = Messages::new(body);
+    while let Ok(Some(message)) = messages.next().await {
+        let wish = match Packet::decode(message) {
+            Ok(packet) if packet.kind == Packet::REQUEST => Wish::File(packet.id),
+            Ok(packet) if packet.kind == Packet::FINISHED => Wish::End,
+            _ => return,
+        };
+        if wishes.send(wish).is_err() {
+            return;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pipe(mpsc::Sender<Bytes>);
+
+impl Pipe {
+    /// `false` if nobody listens any more.
+    fn send(&self, packet: &Packet) -> bool {
+        self.0.blocking_send(grpc::framed(packet)).is_ok()
+    }
+
+    fn data(&self, id: u32, data: Bytes) -> bool {
+        self.send(&Packet { kind: Packet::DATA, id, data, ..Packet::default() })
+    }
+}
+
+fn pump(offer: &Offer, sending: Sending, pipe: &Pipe, mut wanted: mpsc::UnboundedReceiver<Wish>) -> Result<()> {
+    if !announce(offer, sending, pipe) {
+        return Ok(());
+    }
+    while let Some(wish) = wanted.blocking_recv() {
+        offer.cx.check(offer.operation)?;
+        let id = match wish {
+            Wish::File(id) => id,
+            Wish::End => {
+                pipe.send(&Packet { kind: Packet::FINISHED, ..Packet::default() });
+                return Ok(());
+            }
+        };
+        let sent = match sending {
+            Sending::BuildFile if id == 0 => pipe.data(id, offer.file.clone()),
+            Sending::Context => match offer.entries.get(id as usize).map(|entry| &entry.node) {
+                Some(Node::File(source)) => content(offer, source, id, pipe)?,
+                _ => return Err(unknown(offer, id)),
+            },
+            _ => return Err(unknown(offer, id)),
+        };
+        if !sent || !pipe.data(id, Bytes::new()) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Says what there is. Files are asked for by their number in this order.
+fn announce(offer: &Offer, sending: Sending, pipe: &Pipe) -> bool {
+    let stat = |stat| pipe.send(&Packet { kind: Packet::STAT, stat, ..Packet::default() });
+    let told = match sending {
+        Sending::Nothing => true,
+        Sending::BuildFile => stat(Some(Stat {
+            path: BUILD_FILE.to_owned(),
+            mode: 0o644,
+            size: length(offer.file.len() as u64),
+            ..Stat::default()
+        })),
+        Sending::Context => offer.entries.iter().all(|entry| stat(Some(announced(entry)))),
+    };
+    told && stat(None)
+}
+
+fn announced(entry: &Entry) -> Stat {
+    let stat = Stat { path: entry.path.clone(), ..Stat::default() };
+    match &entry.node {
+        Node::Folder { mode } => Stat { mode: FOLDER | as_go(*mode), ..stat },
+        Node::File(source) => Stat { mode: as_go(source.mode), size: length(source.size), ..stat },
+        Node::Link { target } => Stat { mode: LINK | 0o777, link: target.clone(), ..stat },
+    }
+}
+
+fn as_go(mode: u32) -> u32 {
+    let special = SPECIAL.iter().filter(|(unix, _)| mode & unix != 0).map(|(_, go)| go);
+    special.fold(mode & 0o777, |mode, go| mode | go)
+}
+
+fn length(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Sends what is in a file, which must be what it was when it was measured.
+fn content(offer: &Offer, source: &Source, id: u32, pipe: &Pipe) -> Result<bool> {
+    let failed = |error: io::Error| Error::io(offer.operation, &source.path, error);
+    let mut file = File::open(&source.path).map_err(failed)?;
+    let mut left = source.size;
+    while left > 0 {
+        let mut piece = Vec::with_capacity(PIECE);
+        let room = left.min(PIECE as u64);
+        let read = (&mut file).take(room).read_to_end(&mut piece).map_err(failed)? as u64;
+        if read < room {
+            return Err(changed(offer, source));
+        }
+        left -= read;
+        if !pipe.data(id, piece.into()) {
+            return Ok(false);
+        }
+    }
+    let found = file.metadata().map_err(failed)?;
+    if (found.len(), found.modified().ok()) != (source.size, source.modified) {
+        return Err(changed(offer, source));
+    }
+    Ok(true)
+}
+
+fn changed(offer: &Offer, source: &Source) -> Error {
+    crate::local::image::changed(offer.operation, &source.path)
+}
+
+fn unknown(offer: &Offer, id: u32) -> Error {
+    let message = format!("the engine asks for the file number {id}, which there is not");
+    Error::new(ErrorKind::Unsupported, offer.operation, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_as_go_has_them() {
+        assert_eq!(as_go(0o644), 0o644);
+        assert_eq!(as_go(0o4755), 0o755 | 1 << 23);
+        assert_eq!(as_go(0o3777), 0o777 | 1 << 22 | 1 << 20);
+    }
+}

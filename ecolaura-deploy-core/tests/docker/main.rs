@@ -1,0 +1,11 @@
+//! Images from build files on a real Docker Engine, whose socket `ECOLAURA_TEST_DOCKER` names, and on what is none.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod bench;
+mod building;
+mod cancelling;
+mod failing;
+mod ignoring;
+mod pushing;
+mod secrets;
