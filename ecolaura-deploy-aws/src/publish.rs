@@ -26,11 +26,14 @@
 
 mod bucket;
 mod check;
+mod cost;
 mod grants;
 mod headers;
 #[cfg(feature = "cloudfront")]
 mod invalidate;
 mod leftovers;
+#[cfg(feature = "key-value-store")]
+mod pointer;
 mod prune;
 mod publisher;
 mod reader;
@@ -39,6 +42,8 @@ mod stored;
 mod switch;
 mod upload;
 
+#[cfg(feature = "key-value-store")]
+pub use self::pointer::PointerCdn;
 pub use self::{
     check::{Finding, Findings, Weight},
     publisher::S3Cdn,

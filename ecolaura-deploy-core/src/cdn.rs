@@ -11,6 +11,7 @@
 #[cfg(feature = "compress")]
 mod compression;
 mod content_type;
+mod cost;
 mod diff;
 pub(crate) mod digesting;
 mod encoding;
@@ -30,6 +31,7 @@ mod walk;
 pub use self::compression::Compression;
 pub use self::{
     content_type::content_type,
+    cost::{Prices, PublishCost},
     diff::{KeyChange, KeyDiff, SiteDiff, diff},
     encoding::{Encoding, variant_of},
     invalidation::{invalidation_paths, invalidation_reference},

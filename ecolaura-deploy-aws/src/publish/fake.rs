@@ -22,10 +22,11 @@ use aws_smithy_types::{body::SdkBody, date_time::Format};
 use aws_types::SdkConfig;
 use ecolaura_deploy_core::vocabulary::Digest;
 
-use self::cloudfront::FakeCloudFront;
+use self::{cloudfront::FakeCloudFront, entries::FakeEntries};
 use crate::{Account, account::retries};
 
 mod cloudfront;
+mod entries;
 
 pub(crate) const BUCKET: &str = "site-bucket";
 
@@ -76,6 +77,7 @@ pub(crate) struct FakeS3 {
     fates: Arc<Mutex<Box<Fates>>>,
     watch: Arc<Mutex<Box<Watch>>>,
     cloudfront: Arc<Mutex<FakeCloudFront>>,
+    entries: Arc<Mutex<FakeEntries>>,
 }
 
 impl fmt::Debug for FakeS3 {
@@ -121,17 +123,23 @@ impl FakeS3 {
         let fates: Box<Fates> = Box::new(|_| Fate::Answered);
         let watch: Box<Watch> = Box::new(|_| {});
         let (fates, watch) = (Arc::new(Mutex::new(fates)), Arc::new(Mutex::new(watch)));
-        Self { state: Arc::default(), fates, watch, cloudfront: Arc::default() }
+        Self { state: Arc::default(), fates, watch, cloudfront: Arc::default(), entries: Arc::default() }
     }
 
     pub(crate) fn cloudfront(&self) -> MutexGuard<'_, FakeCloudFront> {
         self.cloudfront.lock().unwrap()
     }
 
+    #[cfg_attr(not(feature = "key-value-store"), expect(dead_code, reason = "nobody asks for entries"))]
+    pub(crate) fn entries(&self) -> MutexGuard<'_, FakeEntries> {
+        self.entries.lock().unwrap()
+    }
+
     fn answer(&self, asked: &Asked, state: &mut State) -> HttpResponse {
-        match asked.key.starts_with("2020-05-31/distribution/") {
-            true => self.cloudfront().answer(asked),
-            false => state.answer(asked),
+        match asked.key.split('/').next() {
+            Some("2020-05-31") => self.cloudfront().answer(asked),
+            Some("key-value-stores") => self.entries.lock().unwrap().answer(asked),
+            _ => state.answer(asked),
         }
     }
 

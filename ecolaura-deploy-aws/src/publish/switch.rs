@@ -19,7 +19,7 @@ use super::{
 };
 
 /// How often others may change the state while this call decides.
-const ROUNDS: usize = 16;
+pub(super) const ROUNDS: usize = 16;
 
 /// Pages go away with their release; everything else stays for the pages that browsers hold.
 pub(super) fn is_page(object: &SiteObject) -> bool {
@@ -75,7 +75,7 @@ pub(super) fn decide<'a>(wanted: &'a SiteManifest, before: &Before<'a>) -> Work<
 }
 
 /// A page's variant is shown with the page.
-fn rank(key: &str, object: &SiteObject) -> u8 {
+pub(super) fn rank(key: &str, object: &SiteObject) -> u8 {
     let key = variant_of(key).map_or(key, |(original, _)| original);
     match (is_page(object), key) {
         (false, _) => 0,
@@ -92,8 +92,13 @@ impl S3Cdn {
                 return Ok(());
             }
         }
+        Err(self.restless(within))
+    }
+
+    /// The error where others do not let this call have its turn.
+    pub(super) fn restless(&self, (_, operation): Within<'_>) -> Error {
         let message = format!("`{}` changes faster than it can be read", self.bucket.url(&self.state));
-        Err(Error::new(ErrorKind::Conflict, within.1, message).advice("see who publishes to this site, then run again"))
+        Error::new(ErrorKind::Conflict, operation, message).advice("see who publishes to this site, then run again")
     }
 
     /// `false` if somebody else changed the state before this call noted what it does.

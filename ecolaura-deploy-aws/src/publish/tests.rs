@@ -22,10 +22,13 @@ use super::{
 };
 
 mod browsing;
+mod costing;
 mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
 mod leftovers;
+#[cfg(feature = "key-value-store")]
+mod pointing;
 mod sending;
 
 fn cx() -> Context {

@@ -170,6 +170,13 @@ pub trait CdnPublisher: fmt::Debug + Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> CdnCapabilities;
 
+    /// What publishing `site` over `history` would be charged for, as lines for its plan; nothing where nobody charges.
+    /// `missing` are the keys whose content is not stored. Asks nobody.
+    fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {
+        _ = (history, site, missing);
+        Vec::new()
+    }
+
     /// What was published. Reads only. Fails with `Corrupt` naming the manifest.
     async fn history(&self, cx: &Context) -> Result<SiteHistory>;
 

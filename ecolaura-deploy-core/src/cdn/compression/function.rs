@@ -2,7 +2,7 @@
 
 use super::Compression;
 
-/// The runtime has no modules and takes at most 10 KB.
+/// The runtime takes at most 10 KB.
 const TEMPLATE: &str = r"// Chooses the variant that the viewer accepts. Runtime: cloudfront-js-2.0, event: viewer request.
 var extensions = [EXTENSIONS];
 var encodings = [ENCODINGS];
@@ -22,8 +22,7 @@ function accepts(header, token) {
   return any;
 }
 
-function handler(event) {
-  var request = event.request;
+function choose(request) {
   if (request.uri.endsWith('/')) request.uri += 'index.html';
   var name = request.uri.slice(request.uri.lastIndexOf('/') + 1);
   var dot = name.lastIndexOf('.');
@@ -39,6 +38,11 @@ function handler(event) {
   return request;
 }
 ";
+const HANDLER: &str = r"
+function handler(event) {
+  return choose(event.request);
+}
+";
 
 impl Compression {
     /// The source of a `CloudFront` function for viewer requests that asks the store for the variant that a viewer
@@ -48,6 +52,11 @@ impl Compression {
     /// A behaviour has one such function; what another does goes into the same. Let a response headers policy send
     /// `Vary: Accept-Encoding`, which S3 cannot.
     pub fn viewer_request(&self) -> String {
+        self.choose() + HANDLER
+    }
+
+    /// The same as a function `choose(request)`, for a handler that does more.
+    pub fn choose(&self) -> String {
         let extensions: Vec<String> = self.extensions.iter().map(|extension| text(extension)).collect();
         let encodings: Vec<String> = self
             .encodings
