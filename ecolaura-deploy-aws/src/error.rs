@@ -12,6 +12,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, Retry, causes};
 
+#[cfg(feature = "s3")]
+pub(crate) use self::codes::is_expired;
+
 /// The target of `tracing` at which each call says its `action` and `resource`.
 pub const CALLS: &str = "ecolaura_deploy_aws::call";
 

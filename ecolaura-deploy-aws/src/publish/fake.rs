@@ -27,6 +27,8 @@ use crate::{Account, account::retries};
 
 mod cloudfront;
 mod entries;
+#[cfg(feature = "cloudfront")]
+mod http;
 
 pub(crate) const BUCKET: &str = "site-bucket";
 
@@ -65,6 +67,8 @@ struct State {
     log: Vec<String>,
     drawn: u64,
     now: i64,
+    /// A key that is refused from that number of requests on.
+    expired: Option<(String, usize)>,
 }
 
 type Fates = dyn Fn(&str) -> Fate + Send + Sync;
@@ -196,19 +200,31 @@ impl FakeS3 {
         self.state.lock().unwrap().now = now;
     }
 
+    /// After `count` more requests the credentials with the key `id` have ended.
+    pub(crate) fn expire(&self, id: &str, count: usize) {
+        let mut state = self.state.lock().unwrap();
+        let end = state.log.len() + count;
+        state.expired = Some((id.to_owned(), end));
+    }
+
     pub(crate) fn account(&self) -> Account {
-        let fake = self.clone();
         let credentials = Credentials::new("AKIAFAKE", "fake-secret-key", None, None, "fake");
+        self.account_of(SharedCredentialsProvider::new(credentials), 1)
+    }
+
+    /// An account whose calls are made up to `attempts` times.
+    pub(crate) fn account_of(&self, credentials: SharedCredentialsProvider, attempts: u32) -> Account {
+        let fake = self.clone();
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("eu-central-1"))
             .endpoint_url("http://s3.fake")
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .retry_config(retries(1))
+            .credentials_provider(credentials)
+            .retry_config(retries(attempts))
             .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
             .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(fake.clone())))
             .build();
-        Account::new(config, "eu-central-1".to_owned(), true, 1)
+        Account::new(config, "eu-central-1".to_owned(), true, attempts)
     }
 }
 
@@ -220,6 +236,8 @@ impl HttpConnector for FakeS3 {
             let mut state = self.state.lock().unwrap();
             state.log.push(asked.line.clone());
             match fate {
+                _ if state.has_expired(&asked) && asked.method == "HEAD" => Some(response(400, "")),
+                _ if state.has_expired(&asked) => Some(refusal(400, "ExpiredToken")),
                 Fate::Refused(status, code) => Some(refusal(status, code)),
                 Fate::Silence => None,
                 Fate::Broken => {
@@ -242,6 +260,12 @@ impl HttpConnector for FakeS3 {
 }
 
 impl State {
+    fn has_expired(&self, asked: &Asked) -> bool {
+        let signed = asked.headers.get("authorization").map(String::as_str).unwrap_or_default();
+        let by = |id: &str| signed.contains(&format!("Credential={id}/"));
+        self.expired.as_ref().is_some_and(|(id, end)| self.log.len() > *end && by(id))
+    }
+
     fn answer(&mut self, asked: &Asked) -> HttpResponse {
         match asked.method.as_str() {
             "GET" if asked.has("list-type") => self.list(asked),

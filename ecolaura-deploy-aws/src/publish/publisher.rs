@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     bucket::{Bucket, Within},
     cost::{self, Known as Estimated},
-    state::of,
+    state::{Found, of},
     stored::Known,
 };
 use crate::Account;
@@ -189,15 +189,18 @@ impl CdnPublisher for S3Cdn {
         self.switch((cx, OPERATION), activation).await
     }
 
-    #[cfg_attr(not(feature = "cloudfront"), expect(unused_variables, reason = "no cache is before the bucket"))]
     async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()> {
         const OPERATION: &str = "cdn.invalidate";
         cx.check(OPERATION)?;
+        let mixed = self.mixed((cx, OPERATION), invalidation).await?;
         #[cfg(feature = "cloudfront")]
         if let Some(distribution) = &self.distribution {
-            return distribution.invalidate((cx, OPERATION), invalidation).await;
+            distribution.invalidate((cx, OPERATION), invalidation).await?;
         }
-        Ok(())
+        match mixed {
+            Some(found) => self.unmix((cx, OPERATION), &found).await,
+            None => Ok(()),
+        }
     }
 
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {
@@ -208,6 +211,20 @@ impl CdnPublisher for S3Cdn {
 }
 
 impl S3Cdn {
+    /// The state, if it says that caches hold a mixture, and `invalidation` makes them forget it.
+    async fn mixed(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<Option<Found>> {
+        if !invalidation.paths.iter().any(|path| path == "/*") {
+            return Ok(None);
+        }
+        Ok(Some(self.pointer(within).await?).filter(|found| found.pointer.mixed))
+    }
+
+    /// Notes that caches have forgotten, unless somebody switched meanwhile: they may have taken more of a mixture since.
+    async fn unmix(&self, within: Within<'_>, found: &Found) -> Result<()> {
+        self.replace(within, found, found.pointer.forgotten()).await?;
+        Ok(())
+    }
+
     /// How many paths caches will be told to forget.
     #[cfg_attr(
         not(feature = "cloudfront"),

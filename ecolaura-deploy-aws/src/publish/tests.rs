@@ -23,6 +23,7 @@ use super::{
 
 mod browsing;
 mod costing;
+mod expiring;
 mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
@@ -30,6 +31,8 @@ mod leftovers;
 #[cfg(feature = "key-value-store")]
 mod pointing;
 mod sending;
+#[cfg(feature = "cloudfront")]
+mod serving;
 
 fn cx() -> Context {
     Context::new(EnvironmentName::new("test").unwrap())

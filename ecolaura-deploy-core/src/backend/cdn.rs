@@ -84,7 +84,8 @@ pub struct SiteHistory {
     pub live: Option<Digest>,
     /// The releases whose manifests are kept, oldest first.
     pub releases: Vec<(Digest, SiteManifest)>,
-    /// Whether the switch to the live release was stopped: what is served, and cached, is then a mixture.
+    /// Whether the switch to the live release was stopped, or one before it was and caches have not forgotten yet: what
+    /// is served, or cached, is then a mixture.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfinished: bool,
 }

@@ -17,15 +17,17 @@ pub(crate) struct Invalidated {
 #[derive(Debug)]
 pub(crate) struct FakeCloudFront {
     pub(crate) invalidations: BTreeMap<String, Invalidated>,
-    /// How many may be in progress.
-    pub(crate) most: usize,
+    /// How many paths of files may be in progress.
+    pub(crate) files: usize,
+    /// How many with a wildcard may be, beside them.
+    pub(crate) wildcards: usize,
     /// How many questions each takes.
     pub(crate) lasts: u32,
 }
 
 impl Default for FakeCloudFront {
     fn default() -> Self {
-        Self { invalidations: BTreeMap::new(), most: 15, lasts: 0 }
+        Self { invalidations: BTreeMap::new(), files: 3000, wildcards: 15, lasts: 0 }
     }
 }
 
@@ -54,10 +56,14 @@ impl FakeCloudFront {
                 ),
             };
         }
-        let busy = self.invalidations.values_mut().filter(|known| known.left > 0);
-        // Time goes on for those that nobody asks about.
-        let busy = busy.map(|known| known.left -= 1).count();
-        if busy >= self.most {
+        let (mut wildcards, mut files) = counted(&paths);
+        for busy in self.invalidations.values_mut().filter(|known| known.left > 0) {
+            // Time goes on for those that nobody asks about.
+            busy.left -= 1;
+            let theirs = counted(&busy.paths);
+            (wildcards, files) = (wildcards + theirs.0, files + theirs.1);
+        }
+        if wildcards > self.wildcards || files > self.files {
             return error(
                 "TooManyInvalidationsInProgress",
                 "Processing your request will cause you to exceed the maximum",
@@ -73,6 +79,12 @@ impl FakeCloudFront {
         known.left = known.left.saturating_sub(1);
         document(200, id, known.left)
     }
+}
+
+/// Paths with a wildcard, and others.
+fn counted(paths: &[String]) -> (usize, usize) {
+    let wildcards = paths.iter().filter(|path| path.ends_with('*')).count();
+    (wildcards, paths.len() - wildcards)
 }
 
 fn document(status: u16, id: &str, left: u32) -> HttpResponse {

@@ -1,11 +1,12 @@
 //! The entry that says which release is served.
 
-use aws_sdk_cloudfrontkeyvaluestore::Client;
+use aws_sdk_cloudfrontkeyvaluestore::{Client, config::Builder};
 use ecolaura_deploy_core::{Error, ErrorKind, Result, vocabulary::Digest};
 
 use crate::{
     Account,
     access::Grant,
+    account::renewing,
     publish::{
         Finding, Weight,
         bucket::{Within, written},
@@ -35,7 +36,7 @@ pub(super) struct Told {
 
 impl Entry {
     pub(super) fn new(account: Account, store: String, key: String) -> Self {
-        let client = Client::new(account.sdk_config());
+        let client = Client::from_conf(renewing!(Builder::from(account.sdk_config())).build());
         Self { account, client, store, key }
     }
 

@@ -47,7 +47,7 @@ async fn the_switch_is_one_write_and_so_is_the_way_back() {
     switch_back(&cx(), &pointed(&s3), Some(first.release)).await.unwrap();
     assert_eq!((live(&s3), s3.entries().written), (first.release.to_hex(), 3));
     let log = s3.log();
-    assert!(!log.iter().any(|line| line.starts_with("PUT site/") && line.ends_with(".html")), "no page: {log:?}");
+    assert!(!log.iter().any(|line| line.starts_with("PUT site/") && line.contains("html")), "no page: {log:?}");
     s3.clear_log();
     let again = publish(&cx(), &pointed(&s3), &site(dir.path(), 1).await, &PublishOptions::default()).await.unwrap();
     let writes: Vec<_> = s3.log().into_iter().filter(|line| line.starts_with('P')).collect();
