@@ -19,7 +19,10 @@ use aws_smithy_runtime_api::{
     http::Response,
 };
 use aws_smithy_types::{body::SdkBody, date_time::Format};
-use aws_types::SdkConfig;
+use aws_types::{
+    SdkConfig,
+    sdk_config::{RequestChecksumCalculation, ResponseChecksumValidation},
+};
 use ecolaura_deploy_core::vocabulary::Digest;
 
 use self::{cloudfront::FakeCloudFront, entries::FakeEntries};
@@ -69,6 +72,8 @@ struct State {
     now: i64,
     /// A key that is refused from that number of requests on.
     expired: Option<(String, usize)>,
+    /// Whether checksums in headers are refused.
+    hostile: bool,
 }
 
 type Fates = dyn Fn(&str) -> Fate + Send + Sync;
@@ -115,6 +120,11 @@ impl Asked {
         let line = format!("{method} {key}{}", kind.map(|kind| format!("?{kind}")).unwrap_or_default());
         let body = request.body().bytes().unwrap_or_default().to_vec();
         Self { line, method, key, query, headers, body }
+    }
+
+    fn has_checksum(&self) -> bool {
+        let of_header = |name: &String| name.starts_with("x-amz-checksum") || name.starts_with("x-amz-sdk-checksum");
+        !self.has("delete") && self.headers.keys().any(of_header)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -207,6 +217,11 @@ impl FakeS3 {
         state.expired = Some((id.to_owned(), end));
     }
 
+    /// From here on the store knows no checksums, as some that speak S3 do not. Those of deletions are older.
+    pub(crate) fn refuse_checksums(&self) {
+        self.state.lock().unwrap().hostile = true;
+    }
+
     pub(crate) fn account(&self) -> Account {
         let credentials = Credentials::new("AKIAFAKE", "fake-secret-key", None, None, "fake");
         self.account_of(SharedCredentialsProvider::new(credentials), 1)
@@ -220,6 +235,9 @@ impl FakeS3 {
             .region(Region::new("eu-central-1"))
             .endpoint_url("http://s3.fake")
             .credentials_provider(credentials)
+            // As for every store at an endpoint of its own.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .retry_config(retries(attempts))
             .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
             .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(fake.clone())))
@@ -236,6 +254,7 @@ impl HttpConnector for FakeS3 {
             let mut state = self.state.lock().unwrap();
             state.log.push(asked.line.clone());
             match fate {
+                _ if state.hostile && asked.has_checksum() => Some(refusal(501, "NotImplemented")),
                 _ if state.has_expired(&asked) && asked.method == "HEAD" => Some(response(400, "")),
                 _ if state.has_expired(&asked) => Some(refusal(400, "ExpiredToken")),
                 Fate::Refused(status, code) => Some(refusal(status, code)),

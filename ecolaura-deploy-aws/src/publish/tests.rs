@@ -28,6 +28,8 @@ mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
 mod leftovers;
+#[cfg(feature = "cloudfront")]
+mod matrix;
 #[cfg(feature = "key-value-store")]
 mod pointing;
 mod sending;

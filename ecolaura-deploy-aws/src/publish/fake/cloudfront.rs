@@ -23,15 +23,23 @@ pub(crate) struct FakeCloudFront {
     pub(crate) wildcards: usize,
     /// How many questions each takes.
     pub(crate) lasts: u32,
+    /// Whether every reference was used for other paths.
+    pub(crate) answers_reused: bool,
 }
 
 impl Default for FakeCloudFront {
     fn default() -> Self {
-        Self { invalidations: BTreeMap::new(), files: 3000, wildcards: 15, lasts: 0 }
+        Self { invalidations: BTreeMap::new(), files: 3000, wildcards: 15, lasts: 0, answers_reused: false }
     }
 }
 
 impl FakeCloudFront {
+    /// Somebody else's.
+    pub(crate) fn plant(&mut self, reference: &str, paths: Vec<String>, left: u32) {
+        let known = Invalidated { reference: reference.to_owned(), paths, left };
+        self.invalidations.insert(format!("I{}", self.invalidations.len() + 1), known);
+    }
+
     pub(super) fn answer(&mut self, asked: &Asked) -> HttpResponse {
         match (asked.method.as_str(), asked.key.rsplit_once("invalidation/")) {
             ("POST", None) => self.create(&String::from_utf8_lossy(&asked.body)),
@@ -50,11 +58,11 @@ impl FakeCloudFront {
         if let Some((id, known)) = self.invalidations.iter().find(|(_, known)| known.reference == reference) {
             return match known.paths == paths {
                 true => document(201, id, known.left),
-                false => error(
-                    "InvalidArgument",
-                    "Your request contains a caller reference that was used for a previous invalidation batch for the same distribution.",
-                ),
+                false => reused(),
             };
+        }
+        if self.answers_reused {
+            return reused();
         }
         let (mut wildcards, mut files) = counted(&paths);
         for busy in self.invalidations.values_mut().filter(|known| known.left > 0) {
@@ -79,6 +87,11 @@ impl FakeCloudFront {
         known.left = known.left.saturating_sub(1);
         document(200, id, known.left)
     }
+}
+
+fn reused() -> HttpResponse {
+    let message = "Your request contains a caller reference that was used for a previous invalidation batch for the same distribution.";
+    error("InvalidArgument", message)
 }
 
 /// Paths with a wildcard, and others.
