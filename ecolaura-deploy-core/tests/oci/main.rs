@@ -13,6 +13,7 @@ mod images;
 mod lists;
 mod login;
 mod logins;
+mod matrix;
 mod real;
 mod server;
 mod tags;
