@@ -144,7 +144,6 @@ async fn judge(case: Case) -> Verdict {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what it is for")]
 #[tokio::test]
 async fn fake_that_fails_a_push_in_ten_ways_gets_the_image_or_is_named() {
     clock::stand_still_while_waiting();

@@ -285,7 +285,6 @@ fn table(verdicts: &BTreeMap<&str, Verdict>) -> (String, Vec<String>) {
     (text, failed)
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what it is for")]
 #[tokio::test(start_paused = true)]
 async fn what_befalls_a_publish_is_survived_or_contained() {
     let calm = Play::new();
