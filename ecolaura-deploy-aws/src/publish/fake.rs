@@ -218,6 +218,7 @@ impl FakeS3 {
     }
 
     /// From here on the store knows no checksums, as some that speak S3 do not. Those of deletions are older.
+    #[cfg(feature = "cloudfront")]
     pub(crate) fn refuse_checksums(&self) {
         self.state.lock().unwrap().hostile = true;
     }

@@ -35,6 +35,7 @@ impl Default for FakeCloudFront {
 
 impl FakeCloudFront {
     /// Somebody else's.
+    #[cfg(feature = "cloudfront")]
     pub(crate) fn plant(&mut self, reference: &str, paths: Vec<String>, left: u32) {
         let known = Invalidated { reference: reference.to_owned(), paths, left };
         self.invalidations.insert(format!("I{}", self.invalidations.len() + 1), known);
