@@ -3,6 +3,8 @@
 mod connect;
 mod http;
 mod lifetime;
+#[cfg(feature = "s3")]
+mod renewal;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,8 @@ use tokio::sync::OnceCell;
 pub(crate) use self::connect::connector;
 #[cfg(test)]
 pub(crate) use self::connect::retries;
+#[cfg(feature = "s3")]
+pub(crate) use self::renewal::{Renewal, renewing};
 pub use self::{connect::Connect, lifetime::Lifetime};
 use crate::error::Call;
 

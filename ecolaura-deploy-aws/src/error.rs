@@ -12,6 +12,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, Retry, causes};
 
+#[cfg(feature = "s3")]
+pub(crate) use self::codes::is_expired;
+
 /// The target of `tracing` at which each call says its `action` and `resource`.
 pub const CALLS: &str = "ecolaura_deploy_aws::call";
 
@@ -72,7 +75,10 @@ impl Call<'_> {
     }
 
     /// Makes the call; `None` if it is refused in the way that `expected` knows.
-    #[cfg_attr(not(any(feature = "ecr", feature = "secrets-manager")), expect(dead_code, reason = "services use it"))]
+    #[cfg_attr(
+        not(any(feature = "ecr", feature = "key-value-store", feature = "secrets-manager")),
+        expect(dead_code, reason = "services use it")
+    )]
     pub(crate) fn unless<T, E>(
         &self,
         expected: fn(&E) -> bool,

@@ -15,6 +15,7 @@
 //! | `cloudfront` | invalidations by `CloudFront`, for `s3` |
 //! | `ecr` | ECR: logins for core's `OciRegistry`, repositories as a step, scans for core's gate |
 //! | `eks` | EKS: where a cluster is, and tokens for it, which the Kubernetes crate takes through the core |
+//! | `key-value-store` | `PointerCdn`, a `CdnPublisher` that switches a site by one write to a `CloudFront` `KeyValueStore` |
 //! | `run-store` | `S3RunStore`, a `RunStore`: records and the epoch lock in a bucket |
 //! | `s3` | `S3Cdn`, a `CdnPublisher` on a bucket |
 //! | `secrets-manager` | `SecretsManager`, a `SecretStore` |
@@ -43,6 +44,8 @@ mod run_store;
 #[cfg(feature = "secrets-manager")]
 mod secrets;
 
+#[cfg(feature = "key-value-store")]
+pub use self::publish::PointerCdn;
 #[cfg(feature = "s3")]
 pub use self::publish::S3Cdn;
 #[cfg(feature = "run-store")]

@@ -16,16 +16,24 @@
 //! The store must honour `If-None-Match` and `If-Match`, as S3 does. Two deployers at once are kept apart by the
 //! environment's lock; without one, the loser notices before its next group of copies, and says so.
 //!
+//! S3 has one object for each key and does not choose between encodings. What is to be sent compressed is compressed by
+//! `CloudFront` (objects of 1,000 to 10,000,000 bytes, if the behaviour says so), or has variants of its own by core's
+//! `SiteSource::compress`, between which a function chooses (`Compression::viewer_request`). Content that is stored with
+//! `Content-Encoding` under its only name would be unreadable to clients that do not know the encoding.
+//!
 //! Headers that S3 has no place for are stored as `x-amz-meta-…`; let a response headers policy of the distribution send
 //! them.
 
 mod bucket;
 mod check;
+mod cost;
 mod grants;
 mod headers;
 #[cfg(feature = "cloudfront")]
 mod invalidate;
 mod leftovers;
+#[cfg(feature = "key-value-store")]
+mod pointer;
 mod prune;
 mod publisher;
 mod reader;
@@ -34,6 +42,8 @@ mod stored;
 mod switch;
 mod upload;
 
+#[cfg(feature = "key-value-store")]
+pub use self::pointer::PointerCdn;
 pub use self::{
     check::{Finding, Findings, Weight},
     publisher::S3Cdn,

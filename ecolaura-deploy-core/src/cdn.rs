@@ -8,9 +8,13 @@
 //! to it, [`plan()`] says what that would change, [`switch_back`] undoes it. [`diff()`] and [`invalidation_paths`] are
 //! the decisions in it, without I/O.
 
+#[cfg(feature = "compress")]
+mod compression;
 mod content_type;
+mod cost;
 mod diff;
 pub(crate) mod digesting;
+mod encoding;
 mod invalidation;
 mod key;
 mod plan;
@@ -19,11 +23,17 @@ mod rules;
 pub(crate) mod scratch;
 mod source;
 mod switch_back;
+#[cfg(feature = "compress")]
+mod variants;
 mod walk;
 
+#[cfg(feature = "compress")]
+pub use self::compression::Compression;
 pub use self::{
     content_type::content_type,
+    cost::{Prices, PublishCost},
     diff::{KeyChange, KeyDiff, SiteDiff, diff},
+    encoding::{Encoding, variant_of},
     invalidation::{invalidation_paths, invalidation_reference},
     plan::plan,
     publish::{PublishOptions, PublishReport, publish},

@@ -8,7 +8,7 @@ pub(super) fn kind(code: Option<&str>, status: Option<u16>) -> ErrorKind {
 }
 
 /// Whether the credentials were good once.
-pub(super) fn is_expired(code: &str) -> bool {
+pub(crate) fn is_expired(code: &str) -> bool {
     matches!(code, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired")
 }
 

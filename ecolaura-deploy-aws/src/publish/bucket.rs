@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, vocabulary::Digest};
 
 use super::headers::{DIGEST, Headers, MARK, with_headers};
-use crate::{Account, Scope, error::Call};
+use crate::{Account, Scope, account::renewing, error::Call};
 
 /// How many keys one `DeleteObjects` takes.
 const DELETED_AT_ONCE: usize = 1000;
@@ -63,8 +63,8 @@ pub(super) struct Seen {
 
 impl Bucket {
     pub(super) fn new(account: Account, name: String) -> Self {
-        let config = Builder::from(account.sdk_config()).force_path_style(account.path_style()).build();
-        Self { client: Client::from_conf(config), account, name }
+        let config = Builder::from(account.sdk_config()).force_path_style(account.path_style());
+        Self { client: Client::from_conf(renewing!(config).build()), account, name }
     }
 
     /// The bucket's ARN, or that of `key` in it.

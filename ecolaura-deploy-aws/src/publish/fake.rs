@@ -19,13 +19,19 @@ use aws_smithy_runtime_api::{
     http::Response,
 };
 use aws_smithy_types::{body::SdkBody, date_time::Format};
-use aws_types::SdkConfig;
+use aws_types::{
+    SdkConfig,
+    sdk_config::{RequestChecksumCalculation, ResponseChecksumValidation},
+};
 use ecolaura_deploy_core::vocabulary::Digest;
 
-use self::cloudfront::FakeCloudFront;
+use self::{cloudfront::FakeCloudFront, entries::FakeEntries};
 use crate::{Account, account::retries};
 
 mod cloudfront;
+mod entries;
+#[cfg(feature = "cloudfront")]
+mod http;
 
 pub(crate) const BUCKET: &str = "site-bucket";
 
@@ -64,6 +70,10 @@ struct State {
     log: Vec<String>,
     drawn: u64,
     now: i64,
+    /// A key that is refused from that number of requests on.
+    expired: Option<(String, usize)>,
+    /// Whether checksums in headers are refused.
+    hostile: bool,
 }
 
 type Fates = dyn Fn(&str) -> Fate + Send + Sync;
@@ -76,6 +86,7 @@ pub(crate) struct FakeS3 {
     fates: Arc<Mutex<Box<Fates>>>,
     watch: Arc<Mutex<Box<Watch>>>,
     cloudfront: Arc<Mutex<FakeCloudFront>>,
+    entries: Arc<Mutex<FakeEntries>>,
 }
 
 impl fmt::Debug for FakeS3 {
@@ -111,6 +122,11 @@ impl Asked {
         Self { line, method, key, query, headers, body }
     }
 
+    fn has_checksum(&self) -> bool {
+        let of_header = |name: &String| name.starts_with("x-amz-checksum") || name.starts_with("x-amz-sdk-checksum");
+        !self.has("delete") && self.headers.keys().any(of_header)
+    }
+
     fn has(&self, name: &str) -> bool {
         self.query.contains_key(name)
     }
@@ -121,17 +137,23 @@ impl FakeS3 {
         let fates: Box<Fates> = Box::new(|_| Fate::Answered);
         let watch: Box<Watch> = Box::new(|_| {});
         let (fates, watch) = (Arc::new(Mutex::new(fates)), Arc::new(Mutex::new(watch)));
-        Self { state: Arc::default(), fates, watch, cloudfront: Arc::default() }
+        Self { state: Arc::default(), fates, watch, cloudfront: Arc::default(), entries: Arc::default() }
     }
 
     pub(crate) fn cloudfront(&self) -> MutexGuard<'_, FakeCloudFront> {
         self.cloudfront.lock().unwrap()
     }
 
+    #[cfg_attr(not(feature = "key-value-store"), expect(dead_code, reason = "nobody asks for entries"))]
+    pub(crate) fn entries(&self) -> MutexGuard<'_, FakeEntries> {
+        self.entries.lock().unwrap()
+    }
+
     fn answer(&self, asked: &Asked, state: &mut State) -> HttpResponse {
-        match asked.key.starts_with("2020-05-31/distribution/") {
-            true => self.cloudfront().answer(asked),
-            false => state.answer(asked),
+        match asked.key.split('/').next() {
+            Some("2020-05-31") => self.cloudfront().answer(asked),
+            Some("key-value-stores") => self.entries.lock().unwrap().answer(asked),
+            _ => state.answer(asked),
         }
     }
 
@@ -188,19 +210,40 @@ impl FakeS3 {
         self.state.lock().unwrap().now = now;
     }
 
+    /// After `count` more requests the credentials with the key `id` have ended.
+    pub(crate) fn expire(&self, id: &str, count: usize) {
+        let mut state = self.state.lock().unwrap();
+        let end = state.log.len() + count;
+        state.expired = Some((id.to_owned(), end));
+    }
+
+    /// From here on the store knows no checksums, as some that speak S3 do not. Those of deletions are older.
+    #[cfg(feature = "cloudfront")]
+    pub(crate) fn refuse_checksums(&self) {
+        self.state.lock().unwrap().hostile = true;
+    }
+
     pub(crate) fn account(&self) -> Account {
-        let fake = self.clone();
         let credentials = Credentials::new("AKIAFAKE", "fake-secret-key", None, None, "fake");
+        self.account_of(SharedCredentialsProvider::new(credentials), 1)
+    }
+
+    /// An account whose calls are made up to `attempts` times.
+    pub(crate) fn account_of(&self, credentials: SharedCredentialsProvider, attempts: u32) -> Account {
+        let fake = self.clone();
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("eu-central-1"))
             .endpoint_url("http://s3.fake")
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .retry_config(retries(1))
+            .credentials_provider(credentials)
+            // As for every store at an endpoint of its own.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .retry_config(retries(attempts))
             .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
             .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(fake.clone())))
             .build();
-        Account::new(config, "eu-central-1".to_owned(), true, 1)
+        Account::new(config, "eu-central-1".to_owned(), true, attempts)
     }
 }
 
@@ -212,6 +255,9 @@ impl HttpConnector for FakeS3 {
             let mut state = self.state.lock().unwrap();
             state.log.push(asked.line.clone());
             match fate {
+                _ if state.hostile && asked.has_checksum() => Some(refusal(501, "NotImplemented")),
+                _ if state.has_expired(&asked) && asked.method == "HEAD" => Some(response(400, "")),
+                _ if state.has_expired(&asked) => Some(refusal(400, "ExpiredToken")),
                 Fate::Refused(status, code) => Some(refusal(status, code)),
                 Fate::Silence => None,
                 Fate::Broken => {
@@ -234,6 +280,12 @@ impl HttpConnector for FakeS3 {
 }
 
 impl State {
+    fn has_expired(&self, asked: &Asked) -> bool {
+        let signed = asked.headers.get("authorization").map(String::as_str).unwrap_or_default();
+        let by = |id: &str| signed.contains(&format!("Credential={id}/"));
+        self.expired.as_ref().is_some_and(|(id, end)| self.log.len() > *end && by(id))
+    }
+
     fn answer(&mut self, asked: &Asked) -> HttpResponse {
         match asked.method.as_str() {
             "GET" if asked.has("list-type") => self.list(asked),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_cloudfront::{
     Client,
+    config::Builder,
     error::SdkError,
     operation::create_invalidation::CreateInvalidationError,
     types::{InvalidationBatch, Paths},
@@ -13,7 +14,7 @@ use ecolaura_deploy_core::{Effect, Error, ErrorKind, Result, backend::Invalidati
 use tokio::time::Instant;
 
 use super::{S3Cdn, bucket::Within};
-use crate::{Account, Scope};
+use crate::{Account, Scope, account::renewing};
 
 /// How long an invalidation may take, the wait for its turn included.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -37,7 +38,8 @@ impl S3Cdn {
     /// With the distribution `id` before the bucket, whose caches are told to forget. Its origin's path should be the
     /// prefix.
     pub fn distribution(mut self, id: impl Into<String>) -> Self {
-        let (account, client) = (self.bucket.account.clone(), Client::new(self.bucket.account.sdk_config()));
+        let account = self.bucket.account.clone();
+        let client = Client::from_conf(renewing!(Builder::from(account.sdk_config())).build());
         let distribution = Distribution { id: id.into(), client, account, below: String::new(), patience: PATIENCE };
         self.distribution = Some(distribution);
         self

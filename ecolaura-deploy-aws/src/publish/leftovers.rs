@@ -73,7 +73,12 @@ impl S3Cdn {
             let key = format!("{}objects/{hex}", self.state);
             found.push(self.remnant(key, listed, ("unnamed content", "no kept release names it")));
         }
-        let unnamed = survey.served.iter().filter(|(key, listed)| !keys.contains(*key) && old(listed));
+        let folders: BTreeSet<String> = pointer.releases.iter().map(|id| id.to_hex()).collect();
+        let named = |key: &str| match self.folders {
+            true => key.split_once('/').is_some_and(|(folder, _)| folders.contains(folder)),
+            false => keys.contains(key),
+        };
+        let unnamed = survey.served.iter().filter(|(key, listed)| !named(key) && old(listed));
         for (key, listed) in unnamed {
             let key = self.served_key(key);
             // What others put into the bucket is theirs.

@@ -43,8 +43,7 @@ impl S3Cdn {
         let kept = self.manifests(within, &pruned.releases).await?;
         let forgotten = self.manifests(within, &forgotten).await?;
         if pruned != found.pointer && self.replace(within, &found, pruned).await?.is_none() {
-            let message = format!("the state of `{}` changed meanwhile", self.bucket.url(&self.prefix));
-            return Err(Error::new(ErrorKind::Conflict, within.1, message).advice("nothing was deleted; run again"));
+            return Err(self.moved(within));
         }
         let only = |manifests: &'_ [(_, SiteManifest)]| -> Vec<SiteManifest> {
             manifests.iter().map(|(_, manifest)| manifest.clone()).collect()
@@ -61,6 +60,12 @@ impl S3Cdn {
         let manifests: Vec<String> = forgotten.iter().map(|(id, _)| self.manifest_key(*id)).collect();
         self.bucket.delete(within, &self.state, &manifests).await?;
         Ok(waste.keys.into_iter().collect())
+    }
+
+    /// The error where somebody else changed the state first.
+    pub(super) fn moved(&self, (_, operation): Within<'_>) -> Error {
+        let message = format!("the state of `{}` changed meanwhile", self.bucket.url(&self.prefix));
+        Error::new(ErrorKind::Conflict, operation, message).advice("nothing was deleted; run again")
     }
 
     fn unfinished(&self, within: Within<'_>) -> Error {

@@ -3,16 +3,20 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+#[cfg(feature = "cloudfront")]
+use ecolaura_deploy_core::cdn::{diff, invalidation_paths};
 use ecolaura_deploy_core::{
     Context, Error, Result,
     backend::{Activation, CdnCapabilities, CdnPublisher, Invalidation, SiteHistory, SiteManifest, UploadRequest},
+    cdn::Prices,
     vocabulary::{Digest, Name},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     bucket::{Bucket, Within},
-    state::of,
+    cost::{self, Known as Estimated},
+    state::{Found, of},
     stored::Known,
 };
 use crate::Account;
@@ -50,6 +54,9 @@ pub struct S3Cdn {
     pub(super) known: Arc<Known>,
     pub(super) contents: Arc<Known>,
     memory: Arc<Semaphore>,
+    pub(super) prices: Option<Prices>,
+    /// Whether what is served lies in a folder for each release.
+    pub(super) folders: bool,
     #[cfg(feature = "cloudfront")]
     pub(super) distribution: Option<super::invalidate::Distribution>,
 }
@@ -60,6 +67,8 @@ impl S3Cdn {
         Self {
             state: format!(".ecolaura-deploy/{name}/"),
             name,
+            // Other stores have other prices.
+            prices: account.endpoint().is_none().then(Prices::us_east_1),
             bucket: Bucket::new(account, bucket.into()),
             prefix: String::new(),
             part: PART,
@@ -67,9 +76,15 @@ impl S3Cdn {
             known: Arc::default(),
             contents: Arc::default(),
             memory: Arc::new(Semaphore::new(MEMORY as usize)),
+            folders: false,
             #[cfg(feature = "cloudfront")]
             distribution: None,
         }
+    }
+
+    #[cfg(feature = "key-value-store")]
+    pub(super) fn in_folders(self) -> Self {
+        Self { folders: true, ..self }
     }
 
     /// Served from below `prefix`. This should be the path of the origin, so that nobody is served the state.
@@ -85,6 +100,12 @@ impl S3Cdn {
     /// Sends files larger than `bytes` in parts of that size, at least 5 MiB (default 8 MiB).
     pub fn part_size(self, bytes: u64) -> Self {
         Self { part: bytes.max(5 * 1024 * 1024), ..self }
+    }
+
+    /// With the prices that plans estimate by, instead of those of `us-east-1`. Stores at an endpoint of their own have
+    /// none unless they are given.
+    pub fn prices(self, prices: Prices) -> Self {
+        Self { prices: Some(prices), ..self }
     }
 
     /// The bucket.
@@ -139,6 +160,11 @@ impl CdnPublisher for S3Cdn {
         CdnCapabilities::new(false, INVALIDATION_PATHS).fences()
     }
 
+    fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {
+        let known = Estimated { history, site, missing, part: self.part };
+        cost::in_place(&known, self.forgotten_paths(history, site)).lines(self.prices.as_ref())
+    }
+
     async fn history(&self, cx: &Context) -> Result<SiteHistory> {
         const OPERATION: &str = "cdn.history";
         cx.check(OPERATION)?;
@@ -163,15 +189,18 @@ impl CdnPublisher for S3Cdn {
         self.switch((cx, OPERATION), activation).await
     }
 
-    #[cfg_attr(not(feature = "cloudfront"), expect(unused_variables, reason = "no cache is before the bucket"))]
     async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()> {
         const OPERATION: &str = "cdn.invalidate";
         cx.check(OPERATION)?;
+        let mixed = self.mixed((cx, OPERATION), invalidation).await?;
         #[cfg(feature = "cloudfront")]
         if let Some(distribution) = &self.distribution {
-            return distribution.invalidate((cx, OPERATION), invalidation).await;
+            distribution.invalidate((cx, OPERATION), invalidation).await?;
         }
-        Ok(())
+        match mixed {
+            Some(found) => self.unmix((cx, OPERATION), &found).await,
+            None => Ok(()),
+        }
     }
 
     async fn prune(&self, cx: &Context, keep: usize) -> Result<Vec<String>> {
@@ -182,6 +211,34 @@ impl CdnPublisher for S3Cdn {
 }
 
 impl S3Cdn {
+    /// The state, if it says that caches hold a mixture, and `invalidation` makes them forget it.
+    async fn mixed(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<Option<Found>> {
+        if !invalidation.paths.iter().any(|path| path == "/*") {
+            return Ok(None);
+        }
+        Ok(Some(self.pointer(within).await?).filter(|found| found.pointer.mixed))
+    }
+
+    /// Notes that caches have forgotten, unless somebody switched meanwhile: they may have taken more of a mixture since.
+    async fn unmix(&self, within: Within<'_>, found: &Found) -> Result<()> {
+        self.replace(within, found, found.pointer.forgotten()).await?;
+        Ok(())
+    }
+
+    /// How many paths caches will be told to forget.
+    #[cfg_attr(
+        not(feature = "cloudfront"),
+        expect(unused_variables, clippy::unused_self, reason = "there are no caches")
+    )]
+    fn forgotten_paths(&self, history: &SiteHistory, site: &SiteManifest) -> usize {
+        #[cfg(feature = "cloudfront")]
+        if self.distribution.is_some() {
+            let changes = diff(history.live_manifest(), site);
+            return if history.unfinished { 1 } else { invalidation_paths(&changes, INVALIDATION_PATHS).len() };
+        }
+        0
+    }
+
     /// What is not stored. Of the release that is served, or switched to, also what is not served as it should be: so
     /// that publishing it again completes it.
     async fn lacking(&self, within: Within<'_>, manifest: &SiteManifest) -> Result<Vec<String>> {

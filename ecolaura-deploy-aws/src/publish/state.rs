@@ -30,6 +30,9 @@ pub(super) struct Pointer {
     /// Whether the switch to it has not ended: what is served is then a mixture.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) unfinished: bool,
+    /// Whether a switch before it had not ended, and caches were not told yet to forget what they took of that mixture.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) mixed: bool,
     /// The releases that are kept, in the order in which they were last switched to.
     pub(super) releases: Vec<Digest>,
     /// Of those who changed it.
@@ -43,12 +46,19 @@ impl Pointer {
     /// On the way to `release`, which becomes the newest.
     pub(super) fn switching(&self, release: Digest) -> Self {
         let others = self.releases.iter().copied().filter(|id| *id != release);
-        Self { live: Some(release), unfinished: true, releases: others.chain([release]).collect(), ..self.clone() }
+        let releases = others.chain([release]).collect();
+        let mixed = self.mixed || self.unfinished;
+        Self { live: Some(release), unfinished: true, mixed, releases, ..self.clone() }
     }
 
     /// Arrived.
     pub(super) fn switched(&self) -> Self {
         Self { unfinished: false, ..self.clone() }
+    }
+
+    /// After caches forgot everything.
+    pub(super) fn forgotten(&self) -> Self {
+        Self { mixed: false, ..self.clone() }
     }
 
     /// Without all but the newest `keep` and the live one.
@@ -182,7 +192,7 @@ impl S3Cdn {
             match self.manifests(within, &found.pointer.releases).await {
                 Ok(manifests) => {
                     let history = SiteHistory::new(found.pointer.live, manifests);
-                    return Ok(history.unfinished(found.pointer.unfinished));
+                    return Ok(history.unfinished(found.pointer.unfinished || found.pointer.mixed));
                 }
                 Err(_) if self.pointer(within).await?.tag != found.tag => {}
                 Err(error) => return Err(error),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ecolaura_deploy_core::{
     Effect, Error, ErrorKind, Result,
     backend::{Activation, SiteManifest, SiteObject},
+    cdn::variant_of,
     vocabulary::Digest,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
@@ -18,7 +19,7 @@ use super::{
 };
 
 /// How often others may change the state while this call decides.
-const ROUNDS: usize = 16;
+pub(super) const ROUNDS: usize = 16;
 
 /// Pages go away with their release; everything else stays for the pages that browsers hold.
 pub(super) fn is_page(object: &SiteObject) -> bool {
@@ -73,7 +74,9 @@ pub(super) fn decide<'a>(wanted: &'a SiteManifest, before: &Before<'a>) -> Work<
     Work { copies: groups.into_values().collect(), gone }
 }
 
-fn rank(key: &str, object: &SiteObject) -> u8 {
+/// A page's variant is shown with the page.
+pub(super) fn rank(key: &str, object: &SiteObject) -> u8 {
+    let key = variant_of(key).map_or(key, |(original, _)| original);
     match (is_page(object), key) {
         (false, _) => 0,
         (true, "index.html") => 3,
@@ -89,8 +92,13 @@ impl S3Cdn {
                 return Ok(());
             }
         }
+        Err(self.restless(within))
+    }
+
+    /// The error where others do not let this call have its turn.
+    pub(super) fn restless(&self, (_, operation): Within<'_>) -> Error {
         let message = format!("`{}` changes faster than it can be read", self.bucket.url(&self.state));
-        Err(Error::new(ErrorKind::Conflict, within.1, message).advice("see who publishes to this site, then run again"))
+        Error::new(ErrorKind::Conflict, operation, message).advice("see who publishes to this site, then run again")
     }
 
     /// `false` if somebody else changed the state before this call noted what it does.
@@ -240,6 +248,16 @@ mod tests {
         let work = decide(&new, &before);
         assert_eq!(keys(&work), [vec!["a.css"], vec!["new.html"], vec!["d/index.html"], vec!["index.html"]]);
         assert_eq!(work.gone, ["old.html"], "styles stay for the pages that browsers hold");
+    }
+
+    #[test]
+    fn variants_of_a_page_are_shown_with_it() {
+        let mut new = site(&[("index.html", "2"), ("new.html", "2")]);
+        let page = new.0["index.html"].clone();
+        new.0.insert("index.html.br".to_owned(), page);
+        let survey = Survey::default();
+        let before = Before { served: None, pages: BTreeMap::new(), survey: &survey, relabelled: BTreeSet::new() };
+        assert_eq!(keys(&decide(&new, &before)), [vec!["new.html"], vec!["index.html", "index.html.br"]]);
     }
 
     #[test]

@@ -22,11 +22,19 @@ use super::{
 };
 
 mod browsing;
+mod costing;
+mod expiring;
 mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
 mod leftovers;
+#[cfg(feature = "cloudfront")]
+mod matrix;
+#[cfg(feature = "key-value-store")]
+mod pointing;
 mod sending;
+#[cfg(feature = "cloudfront")]
+mod serving;
 
 fn cx() -> Context {
     Context::new(EnvironmentName::new("test").unwrap())

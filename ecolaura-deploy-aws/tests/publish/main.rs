@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod browsing;
 #[path = "../aws/calls.rs"]
 mod calls;
 mod conformance;

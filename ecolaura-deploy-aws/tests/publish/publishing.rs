@@ -7,7 +7,7 @@ use ecolaura_deploy_aws::{S3Cdn, publish::Weight};
 use ecolaura_deploy_core::{
     ErrorKind,
     backend::{CdnPublisher as _, Inspect as _, SiteObject, UploadRequest},
-    cdn::{PublishOptions, publish, switch_back},
+    cdn::{Compression, PublishOptions, SiteSource, publish, switch_back},
     vocabulary::{CacheControl, Digest},
 };
 
@@ -51,6 +51,28 @@ async fn a_site_is_published_taken_back_and_pruned() {
         let left = keys(&client, &cdn).await;
         assert_eq!(left.iter().filter(|key| key.starts_with("site/")).count(), 4, "{left:?}");
         assert_eq!(left.len(), 4 + 4, "the served keys, two contents, a manifest and the pointer: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn variants_are_stored_with_their_encoding_and_an_unchanged_site_is_not_sent_again() {
+    for endpoint in endpoints() {
+        let (cdn, dir) = (cdn(&endpoint).await, tempfile::tempdir().unwrap());
+        let client = client(&account(&endpoint).await);
+        let script = "let a = 1;".repeat(1000);
+        fs::write(dir.path().join("app.4f2a91c0.js"), &script).unwrap();
+        fs::write(dir.path().join("index.html"), "app.4f2a91c0.js").unwrap();
+        let site = async || SiteSource::new(dir.path()).compress(Compression::new()).prepare(&cx()).await.unwrap();
+        let first = publish(&cx(), &cdn, &site().await, &PublishOptions::default()).await.unwrap();
+        assert_eq!(first.uploaded, 4, "a script in three encodings, and a page that is the same in all");
+        assert_eq!(publish(&cx(), &cdn, &site().await, &PublishOptions::default()).await.unwrap().uploaded, 0);
+        for (key, encoding) in [("app.4f2a91c0.js", None), ("app.4f2a91c0.js.br", Some("br")), ("index.html.gz", None)]
+        {
+            let found = client.get_object().bucket(cdn.bucket()).key(format!("site/{key}")).send().await.unwrap();
+            assert_eq!(found.content_encoding(), encoding, "{key}");
+        }
+        let served = text(&client, &cdn, "site/app.4f2a91c0.js").await;
+        assert_eq!((served.0, served.1.as_str()), (script, "text/javascript; charset=utf-8"));
     }
 }
 

@@ -84,7 +84,8 @@ pub struct SiteHistory {
     pub live: Option<Digest>,
     /// The releases whose manifests are kept, oldest first.
     pub releases: Vec<(Digest, SiteManifest)>,
-    /// Whether the switch to the live release was stopped: what is served, and cached, is then a mixture.
+    /// Whether the switch to the live release was stopped, or one before it was and caches have not forgotten yet: what
+    /// is served, or cached, is then a mixture.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfinished: bool,
 }
@@ -169,6 +170,13 @@ pub trait CdnPublisher: fmt::Debug + Send + Sync + 'static {
 
     /// What it can do.
     fn capabilities(&self) -> CdnCapabilities;
+
+    /// What publishing `site` over `history` would be charged for, as lines for its plan; nothing where nobody charges.
+    /// `missing` are the keys whose content is not stored. Asks nobody.
+    fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {
+        _ = (history, site, missing);
+        Vec::new()
+    }
 
     /// What was published. Reads only. Fails with `Corrupt` naming the manifest.
     async fn history(&self, cx: &Context) -> Result<SiteHistory>;

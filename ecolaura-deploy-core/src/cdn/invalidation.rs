@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{SiteDiff, key};
+use super::{KeyChange, KeyDiff, SiteDiff, key, variant_of};
 use crate::{
     Context,
     backend::Invalidation,
@@ -13,14 +13,15 @@ use crate::{
 pub(super) const EVERYTHING: &str = "/*";
 
 /// The paths that caches may hold in an old form: of mutable keys that changed, came or went, URL-encoded and sorted.
-/// `/dir/` stands beside `/dir/index.html`. More than `limit` become `/*`. Without a release before there is nothing
+/// `/dir/` stands beside `/dir/index.html`. What came or went together with an immutable key whose variant it is was never
+/// held in another form. More than `limit` become `/*`. Without a release before there is nothing
 /// to forget.
 pub fn invalidation_paths(diff: &SiteDiff, limit: usize) -> Vec<String> {
     if !diff.has_old {
         return Vec::new();
     }
     let mut paths = BTreeSet::new();
-    for changed in diff.changed().filter(|changed| changed.mutable) {
+    for changed in diff.changed().filter(|changed| changed.mutable && !goes_with_immutable(diff, changed)) {
         let path = key::url_path(&changed.key);
         if let Some(folder) = path.strip_suffix("index.html").filter(|folder| folder.ends_with('/')) {
             paths.insert(folder.to_owned());
@@ -31,6 +32,15 @@ pub fn invalidation_paths(diff: &SiteDiff, limit: usize) -> Vec<String> {
         }
     }
     paths.into_iter().collect()
+}
+
+fn goes_with_immutable(diff: &SiteDiff, changed: &KeyDiff) -> bool {
+    let whole = matches!(changed.change, KeyChange::Created | KeyChange::Removed);
+    let original = variant_of(&changed.key).filter(|_| whole).and_then(|(original, _)| {
+        let at = diff.keys.binary_search_by(|key| key.key.as_str().cmp(original)).ok()?;
+        diff.keys.get(at)
+    });
+    original.is_some_and(|original| !original.mutable && original.change == changed.change)
 }
 
 /// The reference of an invalidation: the same for every attempt at the same wish, another for any other.
@@ -61,6 +71,7 @@ mod tests {
     use crate::{
         backend::{SiteManifest, SiteObject},
         cdn::{default_cache_control, diff},
+        vocabulary::CacheControl,
     };
 
     fn site(files: &[(&str, &str)]) -> SiteManifest {
@@ -78,6 +89,19 @@ mod tests {
         let paths = ["/", "/d/", "/d/index.html", "/index.html", "/old.html"];
         assert_eq!(invalidation_paths(&diff, 5), paths);
         assert_eq!(invalidation_paths(&diff, 4), ["/*"]);
+    }
+
+    #[test]
+    fn variants_of_immutable_keys_come_and_go_with_them_and_those_of_pages_are_forgotten() {
+        let old = site(&[("index.html", "1"), ("index.html.br", "1"), ("a.4f2a91c0.js", "1"), ("b.4f2a91c0.js", "1")]);
+        let mut new =
+            site(&[("index.html", "2"), ("index.html.br", "2"), ("a.5f2a91c0.js", "2"), ("b.4f2a91c0.js", "1")]);
+        for key in ["a.5f2a91c0.js.br", "b.4f2a91c0.js.br"] {
+            let object = SiteObject::new(Digest::of(key), 1, "text/javascript", CacheControl::Revalidate);
+            new.0.insert(key.to_owned(), object);
+        }
+        let paths = ["/", "/b.4f2a91c0.js.br", "/index.html", "/index.html.br"];
+        assert_eq!(invalidation_paths(&diff(Some(&old), &new), 9), paths);
     }
 
     #[test]

@@ -15,12 +15,17 @@ const NAMED: usize = 200;
 
 /// What [`super::publish`] would change: an object `SITE/key` for each key with the reason `not found`, `content`,
 /// `headers` or `removed from pages`, at most 200 of them and then counts; one `SITE/*` for all that stay. Reads only.
-/// Fails as the publisher does, and with `InvalidInput` if a key that is served as immutable would change its content.
+/// The first line that changes something has what the publisher would be charged for as details. Fails as the publisher
+/// does, and with `InvalidInput` if a key that is served as immutable would change its content.
 pub async fn plan(cx: &Context, publisher: &dyn CdnPublisher, site: &PreparedSite) -> Result<Vec<Change>> {
     let history = publisher.history(cx).await?;
     publish::refuse_rewritten(&history, site.manifest())?;
     let missing = publisher.missing(cx, site.manifest()).await?;
-    Ok(changes(publisher.name(), &diff(history.live_manifest(), site.manifest()), &missing))
+    let mut changes = changes(publisher.name(), &diff(history.live_manifest(), site.manifest()), &missing);
+    if let Some(first) = changes.iter_mut().find(|change| change.action != Action::NoOp) {
+        first.details.extend(publisher.cost(&history, site.manifest(), &missing));
+    }
+    Ok(changes)
 }
 
 fn changes(site: &Name, diff: &SiteDiff, missing: &[String]) -> Vec<Change> {

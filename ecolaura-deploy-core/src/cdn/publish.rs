@@ -244,7 +244,9 @@ async fn upload(
     });
     let mut uploads = stream::iter(uploads).buffer_unordered(cx.limits().parallel_transfers.get());
     let mut done = 0;
-    while let Some(sent) = uploads.try_next().await? {
+    while let Some(sent) =
+        uploads.try_next().await.map_err(|error| error.with("stored before", format!("{done} of {total}")))?
+    {
         done += 1;
         cx.progress("files", done, Some(total));
         if let Some(bytes) = sent {

@@ -20,7 +20,7 @@ use crate::{
     vocabulary::Digest,
 };
 
-const OPERATION: &str = "cdn.read_site";
+pub(super) const OPERATION: &str = "cdn.read_site";
 
 /// A folder to publish, with the rules for its files' headers.
 ///
@@ -45,6 +45,8 @@ pub struct SiteSource {
     headers: Vec<HeaderRule>,
     ignored: Vec<String>,
     exposed: BTreeSet<String>,
+    #[cfg(feature = "compress")]
+    pub(super) compression: Option<super::Compression>,
     scratch: Arc<OnceLock<Arc<Scratch>>>,
 }
 
@@ -59,6 +61,8 @@ impl SiteSource {
             headers: Vec::new(),
             ignored: Vec::new(),
             exposed: BTreeSet::new(),
+            #[cfg(feature = "compress")]
+            compression: None,
             scratch: Arc::default(),
         }
     }
@@ -121,8 +125,11 @@ impl SiteSource {
         let rules = Arc::new(self.rules(&mut problems));
         let listing = self.list(cx, &rules).await?;
         problems.extend(listing.problems);
-        let files = listing.files;
+        #[cfg_attr(not(feature = "compress"), expect(unused_mut, reason = "variants are taken out"))]
+        let mut files = listing.files;
         problems.extend(clashes(files.keys()));
+        #[cfg(feature = "compress")]
+        let found = self.take_found(&mut files);
         if files.is_empty() && problems.is_empty() {
             problems.push("there is no file in it".to_owned());
         }
@@ -134,6 +141,8 @@ impl SiteSource {
                 Err(why) => problems.push(why),
             }
         }
+        #[cfg(feature = "compress")]
+        self.add_variants(cx, (&mut manifest, &mut files), found, &mut problems).await?;
         if problems.is_empty() { Ok((manifest, files)) } else { Err(self.refuse(problems)) }
     }
 
@@ -178,12 +187,7 @@ impl SiteSource {
         if self.files.is_empty() {
             return Ok(());
         }
-        let temporary = |error| Error::io(OPERATION, std::env::temp_dir(), error);
-        if self.scratch.get().is_none() {
-            // Of two that come here at once, the loser's folder goes away again.
-            _ = self.scratch.set(Arc::new(Scratch::new().map_err(temporary)?));
-        }
-        let Some(scratch) = self.scratch.get() else { return Ok(()) };
+        let scratch = self.scratch()?;
         for (key, content) in &self.files {
             if let Some(why) = key::refusal(key) {
                 listing.problems.push(format!("`{}`: {why}", key.escape_debug()));
@@ -194,6 +198,16 @@ impl SiteSource {
             listing.files.insert(key.clone(), path);
         }
         Ok(())
+    }
+
+    /// The folder for files that are made.
+    pub(super) fn scratch(&self) -> Result<Arc<Scratch>> {
+        if let Some(scratch) = self.scratch.get() {
+            return Ok(Arc::clone(scratch));
+        }
+        let new = Scratch::new().map_err(|error| Error::io(OPERATION, std::env::temp_dir(), error))?;
+        // Of two that come here at once, the loser's folder goes away again.
+        Ok(Arc::clone(self.scratch.get_or_init(|| Arc::new(new))))
     }
 
     fn refuse(&self, mut problems: Vec<String>) -> Error {

@@ -21,13 +21,13 @@ use super::{
 
 const PASSWORD: &str = "correct-horse-battery";
 /// `deploy:` and the password, as a header has them.
-const LOGIN: &str = "ZGVwbG95OmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==";
+pub(crate) const LOGIN: &str = "ZGVwbG95OmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==";
 
-fn deploy() -> Credential {
+pub(crate) fn deploy() -> Credential {
     Credential::basic("deploy", Secret::new(PASSWORD.to_owned()))
 }
 
-async fn fake(logins: Logins) -> FakeRegistry {
+pub(crate) async fn fake(logins: Logins) -> FakeRegistry {
     let server = FakeRegistry::start().await;
     server.state().logins = Some(logins);
     server

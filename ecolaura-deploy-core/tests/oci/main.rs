@@ -16,6 +16,7 @@ mod images;
 mod lists;
 mod login;
 mod logins;
+mod matrix;
 mod real;
 mod relay;
 mod server;

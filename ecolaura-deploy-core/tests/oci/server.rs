@@ -77,6 +77,8 @@ pub(crate) enum Act {
     DoAndAnswer(u16),
     /// Takes some of the body and breaks off.
     Reset,
+    /// Takes at least so many bytes of it before.
+    ResetAfter(usize),
     /// Does it, and names another digest.
     Misname,
     /// Sends other bytes.
@@ -99,7 +101,13 @@ impl Act {
     fn makes_the_client_wait(&self) -> bool {
         matches!(
             self,
-            Self::Hang | Self::Answer { .. } | Self::DoAndAnswer(_) | Self::Reset | Self::Misname | Self::Damage
+            Self::Hang
+                | Self::Answer { .. }
+                | Self::DoAndAnswer(_)
+                | Self::Reset
+                | Self::ResetAfter(_)
+                | Self::Misname
+                | Self::Damage
         )
     }
 }
@@ -149,6 +157,11 @@ impl FakeRegistry {
     /// The next `times` requests of `method` whose address contains `part` go wrong.
     pub(crate) fn fault(&self, method: Method, part: &str, times: usize, act: Act) {
         self.state().faults.push(Fault { method, part: part.to_owned(), times, act });
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.state().faults.clear();
     }
 
     /// How many requests of `method` had `part` in their address.
@@ -208,6 +221,15 @@ async fn handle(state: Arc<Mutex<State>>, address: SocketAddr, request: Request<
     match &act {
         Some(Act::Reset) => {
             _ = body.frame().await;
+            return Err("reset".into());
+        }
+        Some(Act::ResetAfter(most)) => {
+            let mut taken = 0;
+            while taken < *most
+                && let Some(frame) = body.frame().await
+            {
+                taken += frame?.data_ref().map_or(0, Bytes::len);
+            }
             return Err("reset".into());
         }
         Some(Act::Hang) => std::future::pending::<()>().await,

@@ -22,18 +22,18 @@ pub(crate) fn as_harbor() -> (u16, Value) {
 }
 
 /// How ECR does, also if the digest is the same.
-fn as_ecr() -> (u16, Value) {
+pub(crate) fn as_ecr() -> (u16, Value) {
     let message = "The image tag 'v1' already exists in the 'shop/backend' repository and cannot be overwritten \
         because the repository is immutable.";
     (400, json!({"errors": [{"code": "TAG_INVALID", "message": message}]}))
 }
 
-fn change(to: Option<Digest>) -> TagChange {
+pub(crate) fn change(to: Option<Digest>) -> TagChange {
     TagChange::new(repository(), tag("v1"), to)
 }
 
 /// Two images in the registry, `v1` at the first.
-async fn two(registry: &OciRegistry) -> (Digest, Digest) {
+pub(crate) async fn two(registry: &OciRegistry) -> (Digest, Digest) {
     let dir = tempfile::tempdir().unwrap();
     let mut digests = Vec::new();
     for layer in ["first", "second"] {

@@ -17,19 +17,30 @@ pub(crate) struct Invalidated {
 #[derive(Debug)]
 pub(crate) struct FakeCloudFront {
     pub(crate) invalidations: BTreeMap<String, Invalidated>,
-    /// How many may be in progress.
-    pub(crate) most: usize,
+    /// How many paths of files may be in progress.
+    pub(crate) files: usize,
+    /// How many with a wildcard may be, beside them.
+    pub(crate) wildcards: usize,
     /// How many questions each takes.
     pub(crate) lasts: u32,
+    /// Whether every reference was used for other paths.
+    pub(crate) answers_reused: bool,
 }
 
 impl Default for FakeCloudFront {
     fn default() -> Self {
-        Self { invalidations: BTreeMap::new(), most: 15, lasts: 0 }
+        Self { invalidations: BTreeMap::new(), files: 3000, wildcards: 15, lasts: 0, answers_reused: false }
     }
 }
 
 impl FakeCloudFront {
+    /// Somebody else's.
+    #[cfg(feature = "cloudfront")]
+    pub(crate) fn plant(&mut self, reference: &str, paths: Vec<String>, left: u32) {
+        let known = Invalidated { reference: reference.to_owned(), paths, left };
+        self.invalidations.insert(format!("I{}", self.invalidations.len() + 1), known);
+    }
+
     pub(super) fn answer(&mut self, asked: &Asked) -> HttpResponse {
         match (asked.method.as_str(), asked.key.rsplit_once("invalidation/")) {
             ("POST", None) => self.create(&String::from_utf8_lossy(&asked.body)),
@@ -48,16 +59,20 @@ impl FakeCloudFront {
         if let Some((id, known)) = self.invalidations.iter().find(|(_, known)| known.reference == reference) {
             return match known.paths == paths {
                 true => document(201, id, known.left),
-                false => error(
-                    "InvalidArgument",
-                    "Your request contains a caller reference that was used for a previous invalidation batch for the same distribution.",
-                ),
+                false => reused(),
             };
         }
-        let busy = self.invalidations.values_mut().filter(|known| known.left > 0);
-        // Time goes on for those that nobody asks about.
-        let busy = busy.map(|known| known.left -= 1).count();
-        if busy >= self.most {
+        if self.answers_reused {
+            return reused();
+        }
+        let (mut wildcards, mut files) = counted(&paths);
+        for busy in self.invalidations.values_mut().filter(|known| known.left > 0) {
+            // Time goes on for those that nobody asks about.
+            busy.left -= 1;
+            let theirs = counted(&busy.paths);
+            (wildcards, files) = (wildcards + theirs.0, files + theirs.1);
+        }
+        if wildcards > self.wildcards || files > self.files {
             return error(
                 "TooManyInvalidationsInProgress",
                 "Processing your request will cause you to exceed the maximum",
@@ -73,6 +88,17 @@ impl FakeCloudFront {
         known.left = known.left.saturating_sub(1);
         document(200, id, known.left)
     }
+}
+
+fn reused() -> HttpResponse {
+    let message = "Your request contains a caller reference that was used for a previous invalidation batch for the same distribution.";
+    error("InvalidArgument", message)
+}
+
+/// Paths with a wildcard, and others.
+fn counted(paths: &[String]) -> (usize, usize) {
+    let wildcards = paths.iter().filter(|path| path.ends_with('*')).count();
+    (wildcards, paths.len() - wildcards)
 }
 
 fn document(status: u16, id: &str, left: u32) -> HttpResponse {

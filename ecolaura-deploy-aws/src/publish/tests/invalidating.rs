@@ -49,7 +49,8 @@ async fn sixteen_at_once_wait_for_their_turn_and_are_all_done() {
     let s3 = FakeS3::new();
     s3.cloudfront().lasts = 20;
     let (cdn, cx) = (before(&s3), cx());
-    let wishes: Vec<_> = (0..16).map(|number| wish(&number.to_string())).collect();
+    let everything = |number: u32| Invalidation::new(number.to_string(), vec![format!("/{number}/*")]);
+    let wishes: Vec<_> = (0..16).map(everything).collect();
     let all = futures_util::future::try_join_all(wishes.iter().map(|wish| cdn.invalidate(&cx, wish)));
     all.await.unwrap();
     assert_eq!(s3.cloudfront().invalidations.len(), 16);
@@ -58,9 +59,9 @@ async fn sixteen_at_once_wait_for_their_turn_and_are_all_done() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_does_not_end_or_begin_is_a_timeout_that_says_that_the_switch_is_done() {
-    for (lasts, most) in [(u32::MAX, 15), (0, 0)] {
+    for (lasts, files) in [(u32::MAX, 3000), (0, 0)] {
         let s3 = FakeS3::new();
-        (s3.cloudfront().lasts, s3.cloudfront().most) = (lasts, most);
+        (s3.cloudfront().lasts, s3.cloudfront().files) = (lasts, files);
         let error =
             before(&s3).invalidated_within(Duration::from_mins(3)).invalidate(&cx(), &wish("a")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -113,4 +114,65 @@ async fn after_a_switch_that_was_stopped_caches_forget_everything_whatever_comes
         assert_eq!(publish(next).await.unwrap().invalidated, ["/*"], "release {next}");
         assert_eq!(publish(next).await.unwrap().invalidated, [] as [&str; 0], "release {next} again");
     }
+}
+
+/// As `kill -9` has it: at the moment at which `until` is asked, nothing more is done.
+async fn killed(s3: &FakeS3, site: &PreparedSite, until: &'static str) {
+    let reached = Arc::new(tokio::sync::Notify::new());
+    let (seen, silent) = (Arc::clone(&reached), move |line: &str| line.contains(until));
+    s3.fates(move |line| if silent(line) { Fate::Silence } else { Fate::Answered });
+    s3.watch(move |line| {
+        if line.contains(until) {
+            seen.notify_one();
+        }
+    });
+    let (cdn, cx, options) = (before(s3), cx(), PublishOptions::default());
+    tokio::select! {
+        result = publish(&cx, &cdn, site, &options) => panic!("it was to be killed: {result:?}"),
+        () = reached.notified() => {}
+    }
+    s3.fates(|_| Fate::Answered);
+    s3.watch(|_| {});
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_killed_between_a_switch_after_a_stopped_one_and_its_invalidation_is_invalidated_by_whoever_comes_next()
+{
+    let dir = tempfile::tempdir().unwrap();
+    for next in [1, 2, 3] {
+        let s3 = FakeS3::new();
+        let publish = async |number| {
+            let site = site(dir.path(), number).await;
+            publish(&cx(), &before(&s3), &site, &PublishOptions::default()).await.unwrap().invalidated
+        };
+        publish(1).await;
+        let second = site(dir.path(), 2).await;
+        killed(&s3, &second, "PUT site/index.html").await;
+        killed(&s3, &second, "/invalidation").await;
+        assert!(text(&s3, "site/index.html").starts_with(&script(2)), "it was killed after its switch");
+        assert_eq!(publish(next).await, ["/*"], "release {next}");
+        assert_eq!(publish(next).await, [] as [&str; 0], "release {next} again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn caches_that_take_more_of_a_mixture_while_they_forget_another_are_told_again() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (first, second) = (site(dir.path(), 1).await, site(dir.path(), 2).await);
+    let options = PublishOptions::default();
+    publish(&cx(), &before(&s3), &first, &options).await.unwrap();
+    killed(&s3, &second, "PUT site/index.html").await;
+    let (other, once) = (s3.clone(), AtomicUsize::new(0));
+    s3.watch(move |line| {
+        let live = ".ecolaura-deploy/web/live.json";
+        if line.contains("/invalidation") && once.fetch_add(1, Ordering::SeqCst) == 0 {
+            // As if another deployer had noted a switch of its own meanwhile.
+            let noted = text(&other, live).replace("\"nonce\":\"", "\"nonce\":\"x");
+            other.plant(live, &noted);
+        }
+    });
+    let done = async || publish(&cx(), &before(&s3), &second, &options).await.unwrap().invalidated;
+    assert_eq!(done().await, ["/*"]);
+    assert_eq!(done().await, ["/*"], "the other's mixture");
+    assert_eq!(done().await, [] as [&str; 0]);
 }

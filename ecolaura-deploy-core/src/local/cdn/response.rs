@@ -9,8 +9,11 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use tokio::io::AsyncReadExt;
 
-use super::{index::Site, store::blocking};
-use crate::{Error, Result, backend::SiteObject};
+use super::{
+    index::{Index, Site},
+    store::blocking,
+};
+use crate::{Error, Result, backend::SiteObject, cdn::Encoding};
 
 /// Bytes of an object read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -38,22 +41,41 @@ struct Found {
     status: StatusCode,
     object: SiteObject,
     file: File,
+    /// Whether others are answered with another encoding.
+    varies: bool,
 }
 
 /// The object for the path, or the site's `404.html`. A path is looked up among keys and never becomes a file's name.
 async fn object<B>(site: Arc<Site>, request: &Request<B>) -> Result<Option<Found>> {
     let key = key(request.uri().path());
+    let accepted = request.headers().get_all(header::ACCEPT_ENCODING).iter();
+    let accepted: Vec<&str> = accepted.filter_map(|value| value.to_str().ok()).collect();
+    let accepted = accepted.join(",");
     let find = move || {
         let index = site.index()?;
-        let page = key.as_deref().and_then(|key| index.get(key)).map(|object| (StatusCode::OK, object));
-        let Some((status, object)) = page.or_else(|| Some((StatusCode::NOT_FOUND, index.get("404.html")?))) else {
-            return Ok(None);
-        };
+        let page = key.as_deref().and_then(|key| Some((StatusCode::OK, chosen(&index, key, &accepted)?)));
+        let missing = || Some((StatusCode::NOT_FOUND, chosen(&index, "404.html", &accepted)?));
+        let Some((status, (object, varies))) = page.or_else(missing) else { return Ok(None) };
         let path = site.store().object(object.digest);
         let file = File::open(&path).map_err(|error| Error::io("cdn.serve", &path, error))?;
-        Ok(Some(Found { status, object: object.clone(), file }))
+        Ok(Some(Found { status, object: object.clone(), file, varies }))
     };
     blocking(find).await
+}
+
+/// The object for `key`, or its variant in the best encoding of those that are `accepted`; and whether it has variants.
+fn chosen<'a>(index: &'a Index, key: &str, accepted: &str) -> Option<(&'a SiteObject, bool)> {
+    let original = index.get(key)?;
+    let variants: Vec<(Encoding, &SiteObject)> = Encoding::ALL
+        .into_iter()
+        .filter_map(|encoding| {
+            let variant = index.get(&format!("{key}{}", encoding.suffix()))?;
+            let named = variant.headers.get("content-encoding").is_some_and(|name| name == encoding.token());
+            (named && variant.content_type == original.content_type).then_some((encoding, variant))
+        })
+        .collect();
+    let best = variants.iter().find(|(encoding, _)| encoding.is_accepted(accepted));
+    Some((best.map_or(original, |(_, variant)| variant), !variants.is_empty()))
 }
 
 /// The key that a URL's path names; `index.html` for a folder. `None` if it is not UTF-8.
@@ -92,6 +114,9 @@ impl Found {
             .header(header::CACHE_CONTROL, self.object.cache_control.to_string());
         for (name, value) in &self.object.headers {
             builder = builder.header(name, value);
+        }
+        if self.varies {
+            builder = builder.header(header::VARY, "accept-encoding");
         }
         if known {
             return finish(builder, empty());

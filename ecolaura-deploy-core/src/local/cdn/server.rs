@@ -45,6 +45,7 @@ impl StaticServer {
 /// task of its own. Fails with `AlreadyExists` (the port is taken), `PermissionDenied`.
 ///
 /// `GET` and `HEAD` over HTTP/1.1 with the published headers, `ETag` and 304. A switch is seen by the next request.
+/// Of a file that has compressed variants (`SiteSource::compress`), each gets the best that it accepts, with `Vary`.
 /// Assets of releases that are kept are served on; pages only of the live one. An unknown path is 404 with the site's
 /// `404.html`, never another page.
 pub async fn serve(dir: impl Into<PathBuf>, address: SocketAddr) -> Result<StaticServer> {

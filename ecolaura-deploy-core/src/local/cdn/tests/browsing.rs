@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::local::cdn::{StaticServer, serve};
+use crate::{
+    local::cdn::{StaticServer, serve},
+    vocabulary::Digest,
+};
 
 #[derive(Clone)]
 struct Browser(Client<HttpConnector, Empty<Bytes>>, SocketAddr);
@@ -95,6 +98,42 @@ async fn no_path_leads_out_of_the_release() {
         assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
         assert!(answer.ends_with("no such page"), "{path}: {answer}");
     }
+}
+
+/// As a publish has it, by files in memory: what compresses is not needed to serve.
+#[tokio::test]
+async fn each_browser_gets_the_best_encoding_that_it_accepts() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path(), 1).await;
+    let (mut manifest, mut files) = (site.manifest().clone(), site.files().clone());
+    for (key, encoding) in [("index.html.br", "br"), ("index.html.gz", "gzip"), ("app.abcd1001.js.br", "br")] {
+        let (path, original) = (dir.path().join(key), crate::cdn::variant_of(key).unwrap().0);
+        fs::write(&path, encoding).unwrap();
+        let mut object = manifest.0[original].clone();
+        (object.digest, object.size) = (Digest::of(encoding), encoding.len() as u64);
+        object.headers.insert("content-encoding".into(), encoding.into());
+        manifest.0.insert(key.to_owned(), object);
+        files.insert(key.to_owned(), path);
+    }
+    // Of what was too small it holds the same.
+    manifest.0.insert("logo.0123abcd.svg.br".into(), manifest.0["logo.0123abcd.svg"].clone());
+    files.insert("logo.0123abcd.svg.br".into(), files["logo.0123abcd.svg"].clone());
+    publish(&cx(), &cdn(dir.path()), &PreparedSite::new(manifest, files), &PublishOptions::default()).await.unwrap();
+    let server = server(dir.path()).await;
+    let browser = Browser::new(&server);
+    let asked = [("", "gzip, br", "br"), ("", "gzip", "gzip"), ("", "br;q=0, gzip", "gzip"), ("", "zstd", "")];
+    for (path, accepted, encoding) in asked.into_iter().chain([("app.abcd1001.js", "gzip", "")]) {
+        let answer = browser.send("GET", path, &[("accept-encoding", accepted)]).await;
+        assert_eq!(header(answer.headers(), "content-encoding"), encoding, "{path} {accepted}");
+        assert_eq!(header(answer.headers(), "vary"), "accept-encoding", "{path} {accepted}");
+        assert_eq!(answer.body() == encoding, !encoding.is_empty(), "{path} {accepted}: {}", answer.body());
+        assert_eq!(header(answer.headers(), "content-length"), answer.body().len().to_string());
+    }
+    let first = browser.send("GET", "", &[("accept-encoding", "br")]).await;
+    let known = [("accept-encoding", "gzip"), ("if-none-match", header(first.headers(), "etag"))];
+    assert_eq!(browser.send("GET", "", &known).await.status(), StatusCode::OK, "another encoding is another content");
+    let logo = browser.send("GET", "logo.0123abcd.svg", &[("accept-encoding", "br")]).await;
+    assert_eq!((logo.body().as_str(), header(logo.headers(), "vary")), ("logo", ""));
 }
 
 #[tokio::test]

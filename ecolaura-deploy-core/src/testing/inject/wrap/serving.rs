@@ -67,6 +67,10 @@ impl<T: CdnPublisher + ?Sized> CdnPublisher for Injected<T> {
         self.inner.capabilities()
     }
 
+    fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {
+        self.inner.cost(history, site, missing)
+    }
+
     async fn history(&self, cx: &Context) -> Result<SiteHistory> {
         self.call("cdn.history", cx, "", self.inner.history(cx)).await
     }
