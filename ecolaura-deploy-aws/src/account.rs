@@ -17,6 +17,8 @@ use tokio::sync::OnceCell;
 pub(crate) use self::connect::connector;
 #[cfg(test)]
 pub(crate) use self::connect::retries;
+#[cfg(feature = "rds")]
+pub(crate) use self::lifetime::minutes;
 pub use self::{connect::Connect, lifetime::Lifetime};
 use crate::error::Call;
 
@@ -212,7 +214,7 @@ impl Account {
 
     /// A call that may have changed something when no answer came.
     #[cfg_attr(
-        not(any(test, feature = "ecr", feature = "s3", feature = "secrets-manager")),
+        not(any(test, feature = "ecr", feature = "rds", feature = "s3", feature = "secrets-manager")),
         expect(dead_code, reason = "only services change something")
     )]
     pub(crate) fn writes<'a>(

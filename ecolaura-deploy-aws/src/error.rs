@@ -72,7 +72,10 @@ impl Call<'_> {
     }
 
     /// Makes the call; `None` if it is refused in the way that `expected` knows.
-    #[cfg_attr(not(any(feature = "ecr", feature = "secrets-manager")), expect(dead_code, reason = "services use it"))]
+    #[cfg_attr(
+        not(any(feature = "ecr", feature = "rds", feature = "secrets-manager")),
+        expect(dead_code, reason = "services use it")
+    )]
     pub(crate) fn unless<T, E>(
         &self,
         expected: fn(&E) -> bool,

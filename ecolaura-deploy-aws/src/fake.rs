@@ -39,6 +39,9 @@ pub(crate) struct Asked {
     pub(crate) operation: String,
     /// The body where it is JSON.
     pub(crate) body: Value,
+    /// The body.
+    #[cfg_attr(not(feature = "rds"), expect(dead_code, reason = "some services are asked by forms"))]
+    pub(crate) text: String,
 }
 
 impl Asked {
@@ -54,7 +57,8 @@ impl Asked {
                 format!("{} /{path}", request.method())
             }
         };
-        Self { operation, body: serde_json::from_slice(bytes).unwrap_or_default() }
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        Self { operation, body: serde_json::from_slice(bytes).unwrap_or_default(), text }
     }
 }
 

@@ -15,10 +15,12 @@
 //! | `cloudfront` | invalidations by `CloudFront`, for `s3` |
 //! | `ecr` | ECR: logins for core's `OciRegistry`, repositories as a step, scans for core's gate |
 //! | `eks` | EKS: where a cluster is, and tokens for it, which the Kubernetes crate takes through the core |
+//! | `rds` | snapshots as backups, and the way back from one: restore beside, verify, switch |
 //! | `run-store` | `S3RunStore`, a `RunStore`: records and the epoch lock in a bucket |
 //! | `s3` | `S3Cdn`, a `CdnPublisher` on a bucket |
 //! | `secrets-manager` | `SecretsManager`, a `SecretStore` |
 //! | `sso` | credentials of IAM Identity Center, as `aws sso login` leaves them |
+//! | `test-util` | fakes of services, for tests of programs that use this crate |
 //!
 //! Nothing is on by default; without features there are accounts alone.
 
@@ -36,8 +38,14 @@ mod fake;
 pub mod ecr;
 #[cfg(feature = "eks")]
 pub mod eks;
+#[cfg(any(test, all(feature = "rds", feature = "test-util")))]
+mod form;
+#[cfg(any(feature = "rds", feature = "secrets-manager"))]
+mod key;
 #[cfg(feature = "s3")]
 pub mod publish;
+#[cfg(feature = "rds")]
+pub mod rds;
 #[cfg(feature = "run-store")]
 mod run_store;
 #[cfg(feature = "secrets-manager")]

@@ -83,7 +83,8 @@ fn too_short(left: Duration, planned: Duration) -> Error {
         .advice("nothing was begun; log in again, or ask for a longer session of the role")
 }
 
-fn minutes(time: Duration) -> String {
+/// For people.
+pub(crate) fn minutes(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds => format!("{} min", seconds / 60),
