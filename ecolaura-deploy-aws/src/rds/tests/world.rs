@@ -51,7 +51,7 @@ impl World {
             let call = world.calls.fetch_add(1, Ordering::SeqCst);
             let moment = kill.and_then(|(at, moment)| (at == call).then_some(moment));
             if moment != Some(Moment::Before) {
-                let (status, text) = world.rds.answer(&asked.text);
+                let (status, text) = world.rds.answer(&asked.text());
                 if moment.is_none() {
                     return Answer::Text(status, text);
                 }
