@@ -15,9 +15,14 @@
 //! ```
 
 mod pattern;
+#[cfg(feature = "iam")]
+mod simulate;
 #[cfg(test)]
 mod tests;
 pub mod trust;
+
+#[cfg(feature = "iam")]
+pub use self::simulate::{AccessGate, Answer, Missing, simulate, simulating};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,16 +2,18 @@
 
 mod connect;
 mod http;
+mod lasting;
 mod lifetime;
 #[cfg(feature = "s3")]
 mod renewal;
+mod role;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use aws_types::SdkConfig;
-use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
+use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, redact::Redactor};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
@@ -19,9 +21,11 @@ use tokio::sync::OnceCell;
 pub(crate) use self::connect::connector;
 #[cfg(test)]
 pub(crate) use self::connect::retries;
+#[cfg(feature = "rds")]
+pub(crate) use self::lifetime::minutes;
 #[cfg(feature = "s3")]
 pub(crate) use self::renewal::{Renewal, renewing};
-pub use self::{connect::Connect, lifetime::Lifetime};
+pub use self::{connect::Connect, lasting::Lasting, lifetime::Lifetime, role::Role};
 use crate::error::Call;
 
 /// An account in a region, as [`Connect`] has reached it. Cheap to clone; clones share credentials and connections.
@@ -34,6 +38,7 @@ struct Inner {
     path_style: bool,
     attempts: u32,
     identity: OnceCell<Identity>,
+    role: Option<Arc<role::Assumed>>,
 }
 
 /// Who AWS says that we are.
@@ -115,7 +120,15 @@ pub(crate) fn domain(region: &str) -> &'static str {
 
 impl Account {
     pub(crate) fn new(config: SdkConfig, region: String, path_style: bool, attempts: u32) -> Self {
-        Self(Arc::new(Inner { config, region, path_style, attempts, identity: OnceCell::new() }))
+        Self(Arc::new(Inner { config, region, path_style, attempts, identity: OnceCell::new(), role: None }))
+    }
+
+    /// The same as `role`.
+    pub(crate) async fn as_role(&self, role: &Role, redactor: &Redactor) -> Self {
+        let (config, role) = role.taken_on(&self.0.config, redactor).await;
+        let Inner { path_style, attempts, .. } = *self.0;
+        let (region, identity) = (self.0.region.clone(), OnceCell::new());
+        Self(Arc::new(Inner { config, region, path_style, attempts, identity, role: Some(role) }))
     }
 
     /// The region.
@@ -148,7 +161,8 @@ impl Account {
     pub fn without_retries(&self) -> Self {
         let config = self.0.config.to_builder().retry_config(connect::retries(1)).build();
         let identity = OnceCell::new_with(self.0.identity.get().cloned());
-        Self(Arc::new(Inner { config, region: self.0.region.clone(), identity, attempts: 1, ..*self.0 }))
+        let (region, role) = (self.0.region.clone(), self.0.role.clone());
+        Self(Arc::new(Inner { config, region, identity, role, attempts: 1, ..*self.0 }))
     }
 
     /// Who we are, by `sts:GetCallerIdentity`, which nobody has to be allowed. Asked once.
@@ -204,6 +218,18 @@ impl Account {
         lifetime::covers(self, cx, planned).await
     }
 
+    /// Makes sure that the credentials last for `planned` from now on, and answers how long they last. Those of a role
+    /// that [`Connect::assume`] takes on are renewed first if they do not; for others it is [`Account::covers`].
+    ///
+    /// Before what cannot stop in its middle; [`Lasting`] does it for a step. Fails with [`ErrorKind::Unauthenticated`]
+    /// if even new ones are too short, or the role cannot be taken on.
+    pub async fn lasting(&self, cx: &Context, planned: Duration) -> Result<Lifetime> {
+        match &self.0.role {
+            Some(role) => lifetime::renewed(role, cx, planned).await,
+            None => self.covers(cx, planned).await,
+        }
+    }
+
     /// A call that changes nothing. `resource` is what a policy has to name for `action`.
     pub(crate) fn reads<'a>(
         &self,
@@ -216,7 +242,15 @@ impl Account {
 
     /// A call that may have changed something when no answer came.
     #[cfg_attr(
-        not(any(test, feature = "ecr", feature = "s3", feature = "secrets-manager")),
+        not(any(
+            test,
+            feature = "appconfig",
+            feature = "ecr",
+            feature = "rds",
+            feature = "s3",
+            feature = "secrets-manager",
+            feature = "security-groups"
+        )),
         expect(dead_code, reason = "only services change something")
     )]
     pub(crate) fn writes<'a>(

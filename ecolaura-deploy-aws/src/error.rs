@@ -76,7 +76,7 @@ impl Call<'_> {
 
     /// Makes the call; `None` if it is refused in the way that `expected` knows.
     #[cfg_attr(
-        not(any(feature = "ecr", feature = "key-value-store", feature = "secrets-manager")),
+        not(any(feature = "ecr", feature = "key-value-store", feature = "rds", feature = "secrets-manager")),
         expect(dead_code, reason = "services use it")
     )]
     pub(crate) fn unless<T, E>(

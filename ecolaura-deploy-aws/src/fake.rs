@@ -1,6 +1,7 @@
 //! AWS for tests, behind the SDK's own client: it answers what the test says, and remembers what it was asked.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
 };
@@ -39,9 +40,18 @@ pub(crate) struct Asked {
     pub(crate) operation: String,
     /// The body where it is JSON.
     pub(crate) body: Value,
+    /// The body.
+    pub(crate) bytes: Vec<u8>,
+    /// The headers.
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 impl Asked {
+    /// The body as a text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     fn of(request: &HttpRequest) -> Self {
         let bytes = request.body().bytes().unwrap_or_default();
         let target = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
@@ -54,7 +64,8 @@ impl Asked {
                 format!("{} /{path}", request.method())
             }
         };
-        Self { operation, body: serde_json::from_slice(bytes).unwrap_or_default() }
+        let headers = request.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { operation, body: serde_json::from_slice(bytes).unwrap_or_default(), bytes: bytes.to_vec(), headers }
     }
 }
 
@@ -63,6 +74,8 @@ impl Asked {
 pub(crate) enum Answer {
     /// A document, and the status.
     Text(u16, String),
+    /// Anything.
+    Full { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
     /// Nothing: the connection breaks.
     Lost,
     /// Nothing, for ever.
@@ -139,6 +152,7 @@ impl FakeAws {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(retries(attempts))
             .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+            .time_source(aws_smithy_async::time::SystemTimeSource::new())
             .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(fake.clone())))
             .build();
         Account::new(config, REGION.to_owned(), false, attempts)
@@ -157,6 +171,11 @@ impl HttpConnector for FakeAws {
             match answer {
                 Answer::Text(status, text) => {
                     Ok(Response::new(status.try_into().unwrap(), SdkBody::from(text.into_bytes())))
+                }
+                Answer::Full { status, headers, body } => {
+                    let mut response = Response::new(status.try_into().unwrap(), SdkBody::from(body));
+                    headers.into_iter().for_each(|(name, value)| drop(response.headers_mut().insert(name, value)));
+                    Ok(response)
                 }
                 Answer::Lost => Err(ConnectorError::io("the connection broke".into())),
                 Answer::Silence => std::future::pending().await,

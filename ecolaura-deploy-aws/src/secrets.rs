@@ -16,14 +16,11 @@ use aws_sdk_secretsmanager::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use ecolaura_deploy_core::{
-    Context, Effect, Error, ErrorKind, Result, Secret, SecretRef,
-    backend::SecretStore,
-    nonce::{NonceSource as _, RandomNonces},
-    vocabulary::{Digest, Name},
+    Context, Effect, Error, ErrorKind, Result, Secret, SecretRef, backend::SecretStore, vocabulary::Name,
 };
 use serde_json::Value;
 
-use crate::{Account, Scope, access::Grant};
+use crate::{Account, Scope, access::Grant, key};
 
 const CURRENT: &str = "AWSCURRENT";
 
@@ -92,7 +89,8 @@ impl SecretsManager {
             return Err(Error::invalid(OPERATION, format!("`{name}` is a field of a secret"))
                 .advice("put the whole secret, without `#` in its name"));
         }
-        let version = token(cx, name);
+        // It says nothing of the value.
+        let version = key::of_effect(cx, name).to_hex();
         let resource = resource(&self.account.scope(cx).await?, name);
         let call = self.account.writes((cx, OPERATION), "secretsmanager:PutSecretValue", &resource);
         let request = self.client.put_secret_value().secret_id(name).secret_string(value.expose());
@@ -231,12 +229,6 @@ fn resource(scope: &Scope, name: &str) -> String {
         arn if arn.starts_with("arn:") => arn.to_owned(),
         name => scope.arn("secretsmanager", format_args!("secret:{name}-??????")),
     }
-}
-
-/// The id of the version that this step of this run puts. It says nothing of the value.
-fn token(cx: &Context, name: &str) -> String {
-    let once = if cx.run_id() == "none" { RandomNonces.next().to_string() } else { String::new() };
-    Digest::of(format!("{}\n{name}\n{once}", cx.effect_key())).to_hex()
 }
 
 fn put_already(error: Error, name: &str) -> Error {

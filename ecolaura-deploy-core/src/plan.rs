@@ -32,6 +32,8 @@ pub enum World {
     Flag,
     /// Records of releases.
     Record,
+    /// Who reaches whom: firewalls, security groups.
+    Network,
 }
 
 impl fmt::Display for World {
@@ -45,6 +47,7 @@ impl fmt::Display for World {
             Self::Cdn => "cdn",
             Self::Flag => "flag",
             Self::Record => "record",
+            Self::Network => "network",
         })
     }
 }

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use ecolaura_deploy_core::{Context, Error, Result, Secret, redact::Redactor};
 
-use super::{Account, http};
+use super::{Account, Role, http};
 
 const OPERATION: &str = "account.connect";
 
@@ -45,6 +45,7 @@ pub struct Connect {
     attempts: Option<NonZeroU32>,
     keys: Option<(String, Secret<String>)>,
     provider: Option<SharedCredentialsProvider>,
+    role: Option<Role>,
 }
 
 impl Connect {
@@ -82,6 +83,12 @@ impl Connect {
     /// With the credentials of `provider`: a role to assume, another chain.
     pub fn credentials(self, provider: impl ProvideCredentials + 'static) -> Self {
         Self { provider: Some(SharedCredentialsProvider::new(provider)), ..self }
+    }
+
+    /// As `role`, which the credentials that are found otherwise take on. It is taken on again before its credentials end,
+    /// and by [`Account::lasting`] before they would end within what is planned.
+    pub fn assume(self, role: Role) -> Self {
+        Self { role: Some(role), ..self }
     }
 
     /// How often the SDK makes a call that can be repeated, with growing pauses: 3 times unless said otherwise. Nobody
@@ -126,10 +133,14 @@ impl Connect {
         };
         let telling = config
             .credentials_provider()
-            .map(|provider| SharedCredentialsProvider::new(Telling { provider, redactor: cx.redactor().clone() }));
+            .map(|provider| SharedCredentialsProvider::new(Telling::new(provider, cx.redactor())));
         let mut builder = config.into_builder();
         builder.set_credentials_provider(telling);
-        Ok(Account::new(builder.build(), region, self.path_style, attempts))
+        let account = Account::new(builder.build(), region, self.path_style, attempts);
+        match &self.role {
+            Some(role) => Ok(account.as_role(role, cx.redactor()).await),
+            None => Ok(account),
+        }
     }
 
     fn given(&self) -> Option<SharedCredentialsProvider> {
@@ -190,7 +201,7 @@ impl Place {
 
 /// Tells the redactor every secret that its provider gives.
 #[derive(Debug)]
-struct Telling {
+pub(super) struct Telling {
     provider: SharedCredentialsProvider,
     redactor: Redactor,
 }
@@ -209,6 +220,10 @@ impl ProvideCredentials for Telling {
 }
 
 impl Telling {
+    pub(super) fn new(provider: impl ProvideCredentials + 'static, redactor: &Redactor) -> Self {
+        Self { provider: SharedCredentialsProvider::new(provider), redactor: redactor.clone() }
+    }
+
     async fn told(&self) -> provider::Result {
         let credentials = self.provider.provide_credentials().await?;
         for secret in [Some(credentials.secret_access_key()), credentials.session_token()].into_iter().flatten() {

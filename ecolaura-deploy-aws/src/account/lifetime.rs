@@ -6,7 +6,7 @@ use aws_credential_types::{Credentials, credential_feature::AwsCredentialFeature
 use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
 use jiff::Timestamp;
 
-use super::Account;
+use super::{Account, role::Assumed};
 use crate::error;
 
 const OPERATION: &str = "account.covers";
@@ -45,6 +45,18 @@ pub(super) async fn covers(account: &Account, cx: &Context, planned: Duration) -
     }
 }
 
+/// Takes `role` on again if the credentials that it gave do not last for `planned`.
+pub(super) async fn renewed(role: &Assumed, cx: &Context, planned: Duration) -> Result<Lifetime> {
+    let now = cx.clock().now();
+    let given = cx.bounded(OPERATION, role.lasting(planned, now)).await?;
+    let credentials = given.map_err(|failure| error::no_credentials(cx, OPERATION, &failure))?;
+    match credentials.expiry().map(|end| until(end, now)) {
+        Some(left) if left < planned => Err(too_short(left, planned)),
+        Some(left) => Ok(Lifetime::Ends(left)),
+        None => Ok(Lifetime::Untold),
+    }
+}
+
 /// How long `credentials` last from `now` on. Roles and their like are given anew by whoever gave them.
 fn lifetime(credentials: &Credentials, now: Timestamp) -> Lifetime {
     let from = credentials.get_property::<Vec<AwsCredentialFeature>>();
@@ -70,7 +82,7 @@ fn is_renewed(feature: &AwsCredentialFeature) -> bool {
     )
 }
 
-fn until(end: SystemTime, now: Timestamp) -> Duration {
+pub(super) fn until(end: SystemTime, now: Timestamp) -> Duration {
     let now = Duration::from_secs(now.as_second().try_into().unwrap_or_default());
     end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(now)
 }
@@ -83,7 +95,8 @@ fn too_short(left: Duration, planned: Duration) -> Error {
         .advice("nothing was begun; log in again, or ask for a longer session of the role")
 }
 
-fn minutes(time: Duration) -> String {
+/// For people.
+pub(crate) fn minutes(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds => format!("{} min", seconds / 60),

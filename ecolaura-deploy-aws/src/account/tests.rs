@@ -131,3 +131,86 @@ async fn credentials_that_are_not_there_say_how_to_get_some() {
         assert!(error.advice_text().unwrap().contains("AWS_PROFILE"), "{error:?}");
     }
 }
+
+/// STS, which gives sessions of these many minutes, one after the other, and counts them.
+fn sts(minutes: &'static [i64]) -> FakeAws {
+    let given = std::sync::atomic::AtomicUsize::new(0);
+    FakeAws::new(move |asked| match asked.operation.as_str() {
+        "AssumeRole" => {
+            let number = given.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let length = jiff::SignedDuration::from_mins(minutes[number.min(minutes.len() - 1)]);
+            let end = ecolaura_deploy_core::clock::Clock::now(&ecolaura_deploy_core::clock::SystemClock) + length;
+            let keys = format!(
+                "<AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>hunter2-hunter{number}</SecretAccessKey>"
+            );
+            let keys = format!("{keys}<SessionToken>token-{number}</SessionToken><Expiration>{end:.0}</Expiration>");
+            let user =
+                format!("<Arn>arn:aws:sts::{ACCOUNT}:assumed-role/deployer/x</Arn><AssumedRoleId>A:x</AssumedRoleId>");
+            let result = format!("<Credentials>{keys}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>");
+            Answer::Text(
+                200,
+                format!("<AssumeRoleResponse><AssumeRoleResult>{result}</AssumeRoleResult></AssumeRoleResponse>"),
+            )
+        }
+        _ => unknown(),
+    })
+}
+
+async fn deployer(fake: &FakeAws, cx: &Context) -> Account {
+    fake.account(1).as_role(&Role::new("arn:aws:iam::111122223333:role/deployer"), cx.redactor()).await
+}
+
+fn times(fake: &FakeAws) -> usize {
+    fake.operations().iter().filter(|operation| *operation == "AssumeRole").count()
+}
+
+#[tokio::test]
+async fn a_role_is_taken_on_once_and_again_before_what_its_credentials_would_not_last_for() {
+    let (fake, cx) = (sts(&[20, 60]), cx());
+    let account = deployer(&fake, &cx).await;
+    account.identity(&cx).await.unwrap();
+    account.without_retries().scope(&cx).await.unwrap();
+    account.lasting(&cx, Duration::from_mins(10)).await.unwrap();
+    assert_eq!(times(&fake), 1);
+    let Lifetime::Ends(left) = account.lasting(&cx, Duration::from_mins(30)).await.unwrap() else { panic!() };
+    assert!(left > Duration::from_mins(55), "{left:?}");
+    assert_eq!(times(&fake), 2);
+    assert_eq!(cx.redactor().redact("hunter2-hunter1"), "[redacted]");
+
+    let error = account.lasting(&cx, Duration::from_hours(2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.report().contains("120 min are planned"), "{error:?}");
+}
+
+#[tokio::test]
+async fn credentials_of_a_role_that_are_about_to_end_are_not_used() {
+    let (fake, cx) = (sts(&[3, 60]), cx());
+    let account = deployer(&fake, &cx).await;
+    account.lasting(&cx, Duration::ZERO).await.unwrap();
+    account.identity(&cx).await.unwrap();
+    assert_eq!(times(&fake), 2);
+}
+
+#[tokio::test]
+async fn a_step_begins_with_credentials_that_last_or_not_at_all() {
+    use ecolaura_deploy_core::{
+        pipeline::Pipeline,
+        pipeline::constant,
+        run::{RunResult, Runner},
+        steps::Command,
+        store::ObjectRunStore,
+    };
+    for (planned, expected) in [(30, 2), (90, 2)] {
+        let (fake, cx) = (sts(&[20, 60]), cx());
+        let account = deployer(&fake, &cx).await;
+        account.identity(&cx).await.unwrap();
+        let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
+        let step = Lasting::new(&account, Command::new("true"), Duration::from_mins(planned));
+        pipeline.add("migrate", step, constant(()));
+        let runner = Runner::new(Arc::new(ObjectRunStore::memory()));
+        let plan = runner.plan(&cx, pipeline).await.unwrap();
+        let result = runner.run(&cx, plan).await.unwrap().result;
+        assert_eq!(matches!(result, RunResult::Succeeded), planned == 30, "{result:?}");
+        assert_eq!(times(&fake), expected);
+    }
+}

@@ -90,6 +90,9 @@ fn by_part(code: &str) -> Option<ErrorKind> {
         ErrorKind::LimitExceeded
     } else if name.contains("Unsupported") {
         ErrorKind::Unsupported
+    } else if begins(&["Invalid"]) && name.ends_with("State") {
+        // Of something that is not as the call needs it, now.
+        ErrorKind::Conflict
     } else if begins(&["Validation", "Invalid", "Malformed", "Missing", "EntityTooLarge", "EntityTooSmall"]) {
         ErrorKind::InvalidInput
     } else {

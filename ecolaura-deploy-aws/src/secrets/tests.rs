@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use ecolaura_deploy_core::vocabulary::Digest;
 use serde_json::json;
 
 use super::*;

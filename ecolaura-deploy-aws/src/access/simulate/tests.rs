@@ -1,0 +1,135 @@
+//! What is asked of IAM, and what its answers amount to. moto does not simulate: a small IAM stands here in its place.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Answer as Said, *};
+use crate::{
+    fake::{Answer, Asked, FakeAws, cx, unknown},
+    form::Form,
+};
+
+const ROLE: &str = "arn:aws:iam::111122223333:role/teams/deployer";
+
+/// An IAM that denies what `decide` says: the decision and what else stands in the result.
+fn iam(decide: impl Fn(&str, &str) -> &'static str + Send + Sync + 'static) -> (FakeAws, Arc<Mutex<Vec<Form>>>) {
+    let forms = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&forms);
+    let fake = FakeAws::new(move |asked: &Asked| match asked.operation.as_str() {
+        "GetRole" => {
+            let role = format!("<Path>/teams/</Path><RoleName>deployer</RoleName><RoleId>A</RoleId><Arn>{ROLE}</Arn>");
+            let role = format!("<Role>{role}<CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>");
+            Answer::Text(200, format!("<GetRoleResponse><GetRoleResult>{role}</GetRoleResult></GetRoleResponse>"))
+        }
+        "SimulatePrincipalPolicy" => {
+            let form = Form::parse(&asked.text());
+            let (actions, resources) = (form.list("ActionNames.member"), form.list("ResourceArns.member"));
+            let results: String = actions.iter().map(|action| result(action, &resources, &decide)).collect();
+            seen.lock().unwrap().push(form);
+            let inner = format!("<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>");
+            let result = format!("<SimulatePrincipalPolicyResult>{inner}</SimulatePrincipalPolicyResult>");
+            Answer::Text(200, format!("<SimulatePrincipalPolicyResponse>{result}</SimulatePrincipalPolicyResponse>"))
+        }
+        _ => unknown(),
+    });
+    (fake, forms)
+}
+
+/// As IAM answers: a result for each action, and in it one for each resource if there are several.
+fn result(action: &str, resources: &[String], decide: &impl Fn(&str, &str) -> &'static str) -> String {
+    let each = |name: &str, resource: &str| {
+        let said = decide(action, resource);
+        let (decision, more) = said.split_once(' ').unwrap_or((said, ""));
+        format!(
+            "<EvalResource{name}>{resource}</EvalResource{name}><{0}>{decision}</{0}>{more}",
+            match name {
+                "Name" if resources.len() > 1 => "EvalResourceDecision",
+                _ => "EvalDecision",
+            }
+        )
+    };
+    let specific: Vec<_> =
+        resources.iter().map(|resource| format!("<member>{}</member>", each("Name", resource))).collect();
+    let inner = match resources {
+        [resource] => each("Name", resource),
+        _ => {
+            let specific = format!("<ResourceSpecificResults>{}</ResourceSpecificResults>", specific.concat());
+            format!("<EvalResourceName>*</EvalResourceName><EvalDecision>implicitDeny</EvalDecision>{specific}")
+        }
+    };
+    format!("<member><EvalActionName>{action}</EvalActionName>{inner}</member>")
+}
+
+fn plan() -> Policy {
+    Policy::of([
+        Grant::new(["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]),
+        Grant::new(["ec2:CreateTags"], ["*"]).when("StringEquals", "ec2:CreateAction", "RunInstances"),
+    ])
+}
+
+#[tokio::test]
+async fn all_that_is_missing_is_said_at_once_and_why() {
+    let (fake, _) = iam(|action, resource| match (action, resource) {
+        ("s3:PutObject", "arn:aws:s3:::b/*") => {
+            "explicitDeny <MatchedStatements><member><SourcePolicyId>freeze</SourcePolicyId></member></MatchedStatements>"
+        }
+        ("ec2:CreateTags", _) => {
+            "implicitDeny <OrganizationsDecisionDetail><AllowedByOrganizations>false</AllowedByOrganizations></OrganizationsDecisionDetail>"
+        }
+        ("s3:GetObject", "arn:aws:s3:::a/*") => "implicitDeny",
+        _ => "allowed",
+    });
+    let gate = AccessGate::<bool>::new(&fake.account(1), plan().grants().to_vec());
+    let error = gate.apply(&cx(), true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    for said in [
+        "role/teams/deployer lacks 3",
+        "s3:PutObject on arn:aws:s3:::b/*: denied by freeze",
+        "s3:GetObject on arn:aws:s3:::a/*: no policy allows it",
+        "ec2:CreateTags on *: no policy of the organization allows it",
+    ] {
+        assert!(error.report().contains(said), "{said}: {error:?}");
+    }
+    assert_eq!(gate.plan(&cx(), Planned::Known(true)).await.unwrap().warnings.len(), 3);
+}
+
+#[tokio::test]
+async fn the_role_behind_a_session_is_asked_about_with_its_path_and_the_conditions_of_the_plan() {
+    let (fake, forms) = iam(|_, _| "allowed");
+    let said = simulate(&fake.account(1), &cx(), &plan()).await.unwrap();
+    assert_eq!(said, Said::Allowed { principal: ROLE.to_owned() });
+    let forms = forms.lock().unwrap();
+    assert!(forms.iter().all(|form| form.get("PolicySourceArn") == Some(ROLE)));
+    let conditions = forms.iter().filter_map(|form| {
+        let entry = |name: &str| form.text(&format!("ContextEntries.member.1.{name}"));
+        form.get("ContextEntries.member.1.ContextKeyName")?;
+        Some([entry("ContextKeyName"), entry("ContextKeyType"), entry("ContextKeyValues.member.1")])
+    });
+    assert_eq!(conditions.collect::<Vec<_>>(), [["ec2:CreateAction", "string", "RunInstances"]]);
+}
+
+#[tokio::test]
+async fn where_iam_may_not_be_asked_that_is_said_and_the_run_begins() {
+    let fake = FakeAws::new(|asked| match asked.operation.as_str() {
+        "SimulatePrincipalPolicy" | "GetRole" => Answer::xml_refusal(403, "AccessDenied", "not authorized"),
+        _ => unknown(),
+    });
+    let said = simulate(&fake.account(1), &cx(), &plan()).await.unwrap();
+    let Said::NotChecked { why } = &said else { panic!("{said:?}") };
+    assert!(why.contains("iam:SimulatePrincipalPolicy on arn:aws:iam::111122223333:role/deployer"), "{why}");
+    let gate = AccessGate::<bool>::new(&fake.account(1), plan().grants().to_vec());
+    gate.apply(&cx(), true).await.unwrap();
+    let warnings = gate.plan(&cx(), Planned::Known(true)).await.unwrap().warnings;
+    assert!(warnings[0].starts_with("whether all is allowed could not be checked"), "{warnings:?}");
+}
+
+#[test]
+fn who_can_be_asked_about_follows_from_the_identity() {
+    let role = |arn| match principal(arn) {
+        Principal::Role { arn, .. } | Principal::Named(arn) => arn,
+        Principal::Nobody(why) => why.to_owned(),
+    };
+    assert_eq!(role("arn:aws-cn:sts::1:assumed-role/deployer/ci"), "arn:aws-cn:iam::1:role/deployer");
+    assert_eq!(role("arn:aws:iam::1:user/teams/ann"), "arn:aws:iam::1:user/teams/ann");
+    assert!(role("arn:aws:iam::1:root").contains("root user"));
+    assert!(role("arn:aws:sts::1:federated-user/ann").contains("federated"));
+}

@@ -1,0 +1,102 @@
+//! What is asked of `AppConfig`, and what its answers lead to. moto has no deployments: a small `AppConfig` that keeps to
+//! what is documented stands here in its place.
+
+mod fake;
+
+use std::{sync::Arc, time::Duration};
+
+use ecolaura_deploy_core::{
+    Effect, ErrorKind,
+    backend::{FeatureFlags, FlagChange, FlagState},
+    pipeline::{Pipeline, constant},
+    run::{RunResult, Runner},
+    steps::{Command, SetFlag},
+    store::ObjectRunStore,
+    testing::conformance::small::flags,
+};
+
+use self::fake::{FakeAppConfig, Kind};
+use super::AppConfigFlags;
+use crate::fake::cx;
+
+fn flags_of(fake: &FakeAppConfig) -> AppConfigFlags {
+    AppConfigFlags::new("appconfig".parse().unwrap(), &fake.serve().account(1), "app", "prod", "flags")
+}
+
+fn switch(from: &str, to: &str) -> FlagChange {
+    FlagChange::new("new-checkout", FlagState::new(true, from), FlagState::new(true, to))
+}
+
+#[tokio::test(start_paused = true)]
+async fn flags_are_switched_as_every_backend_has_to() {
+    for kind in [Kind::AppConfig, Kind::Flagd] {
+        flags::suite(|| async { Arc::new(flags_of(&FakeAppConfig::new(kind))) as Arc<dyn FeatureFlags> }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_is_a_new_version_and_the_way_back_is_the_version_before() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    let flags: Arc<dyn FeatureFlags> = Arc::new(flags_of(&fake));
+    let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
+    let step = SetFlag::new(Arc::clone(&flags), "new-checkout", FlagState::new(true, "on"));
+    let switched = pipeline.add("switch", step, constant(()));
+    pipeline.step("fail", Command::new("false"), constant(())).after(&switched).add();
+    let runner = Runner::new(Arc::new(ObjectRunStore::memory()));
+    let plan = runner.plan(&cx(), pipeline).await.unwrap();
+    let result = runner.run(&cx(), plan).await.unwrap().result;
+    assert!(matches!(result, RunResult::RolledBack { .. }), "{result:?}");
+    assert_eq!(fake.deployed(), ["1", "2", "1"]);
+    assert_eq!(flags.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "off"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_of_somebody_else_is_a_conflict_and_one_of_ours_is_waited_for() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.deploys("flags", "their hotfix");
+    let error = flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error:?}");
+    assert!(error.report().contains("deployment 2 of version 1 goes on"), "{error:?}");
+
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.deploys("flags", "ecolaura-deploy 0123 new-checkout: off");
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!(fake.deployed(), ["1", "1", "2"]);
+
+    // Of another profile: AppConfig itself refuses, as only one goes on in an environment.
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.deploys("limits", "their hotfix");
+    let error = flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    assert!(error.report().contains("another deployment goes on"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_appconfig_takes_back_is_said_with_its_reason_and_has_no_effect() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.take_back("alarm `errors` rang");
+    let error = flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolloutFailed);
+    assert!(error.report().contains("alarm `errors` rang"), "{error:?}");
+    let state = flags_of(&fake).get(&cx(), "new-checkout").await.unwrap();
+    assert_eq!(state, FlagState::new(true, "off"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_was_made_and_not_deployed_says_nothing_and_is_not_deployed_with_ours() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.make_version("new-checkout", "on");
+    let flags = flags_of(&fake);
+    assert_eq!(flags.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "off"));
+    flags.set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!(fake.deployed(), ["1", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_takes_too_long_may_still_come() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.slow_down();
+    let flags = flags_of(&fake).patience(Duration::from_mins(1));
+    let error = flags.set(&cx(), &switch("off", "on")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
+}

@@ -1,0 +1,191 @@
+//! A small `AppConfig`: versions that are never changed, and one deployment at a time, which takes a few looks.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::fake::{Answer, Asked, FakeAws, unknown};
+
+/// The form of the document.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    AppConfig,
+    Flagd,
+}
+
+#[derive(Debug, Clone)]
+struct Deployment {
+    profile: String,
+    version: String,
+    what: String,
+    /// How many looks it takes until it has ended.
+    looks: u32,
+    taken_back: Option<String>,
+}
+
+impl Deployment {
+    fn state(&self) -> &'static str {
+        match (self.looks, &self.taken_back) {
+            (0, None) => "COMPLETE",
+            (0, Some(_)) => "ROLLED_BACK",
+            (1, None) => "BAKING",
+            _ => "DEPLOYING",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    versions: Vec<(Value, String)>,
+    deployments: Vec<Deployment>,
+    take_back: Option<String>,
+    slow: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FakeAppConfig(Arc<Mutex<State>>);
+
+impl FakeAppConfig {
+    /// With version 1 deployed: the enabled flag `new-checkout`, which serves `off`.
+    pub(super) fn new(kind: Kind) -> Self {
+        let document = match kind {
+            Kind::AppConfig => json!({
+                "version": "1",
+                "flags": {"new-checkout": {"name": "new-checkout", "attributes": {
+                    "variant": {"constraints": {"type": "string", "enum": ["on", "off"]}},
+                }}},
+                "values": {"new-checkout": {"enabled": true, "variant": "off"}},
+            }),
+            Kind::Flagd => json!({"flags": {"new-checkout": {
+                "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+            }}}),
+        };
+        let state = State { versions: vec![(document, "the first".to_owned())], ..State::default() };
+        let fake = Self(Arc::new(Mutex::new(state)));
+        fake.deploys("flags", "the first");
+        fake.0.lock().unwrap().deployments[0].looks = 0;
+        fake
+    }
+
+    /// Somebody deploys version 1 of `profile`.
+    pub(super) fn deploys(&self, profile: &str, what: &str) {
+        self.0.lock().unwrap().deployments.push(Deployment {
+            profile: profile.to_owned(),
+            version: "1".to_owned(),
+            what: what.to_owned(),
+            looks: 3,
+            taken_back: None,
+        });
+    }
+
+    /// Somebody makes a version and does not deploy it.
+    pub(super) fn make_version(&self, flag: &str, variant: &str) {
+        let mut state = self.0.lock().unwrap();
+        let mut document = state.versions[0].0.clone();
+        document["values"][flag]["variant"] = json!(variant);
+        state.versions.push((document, "a draft".to_owned()));
+    }
+
+    pub(super) fn take_back(&self, why: &str) {
+        self.0.lock().unwrap().take_back = Some(why.to_owned());
+    }
+
+    pub(super) fn slow_down(&self) {
+        self.0.lock().unwrap().slow = true;
+    }
+
+    /// The versions that were deployed, in order.
+    pub(super) fn deployed(&self) -> Vec<String> {
+        self.0.lock().unwrap().deployments.iter().map(|known| known.version.clone()).collect()
+    }
+
+    pub(super) fn serve(&self) -> FakeAws {
+        let fake = self.clone();
+        FakeAws::new(move |asked: &Asked| {
+            if asked.operation == "GetCallerIdentity" {
+                return unknown();
+            }
+            let (method, path) = asked.operation.split_once(' ').unwrap();
+            let path = path.split('?').next().unwrap();
+            let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+            let mut state = fake.0.lock().unwrap();
+            match (method, &parts[2..]) {
+                ("GET", ["environments", "prod", "deployments"]) => state.list(),
+                ("GET", ["environments", "prod", "deployments", number]) => state.look(number.parse().unwrap()),
+                ("POST", ["environments", "prod", "deployments"]) => state.start(&asked.body),
+                ("GET", ["configurationprofiles", "flags", "hostedconfigurationversions"]) => state.versions(),
+                ("GET", ["configurationprofiles", "flags", _, number]) => state.version(number.parse().unwrap()),
+                ("POST", ["configurationprofiles", "flags", _]) => state.create(asked),
+                _ => unknown(),
+            }
+        })
+    }
+}
+
+impl State {
+    fn list(&self) -> Answer {
+        let numbered = self.deployments.iter().zip(1..);
+        let mut items: Vec<_> = numbered
+            .map(|(known, number): (_, i32)| {
+                json!({"DeploymentNumber": number, "ConfigurationProfileId": known.profile,
+                       "ConfigurationVersion": known.version, "State": known.state()})
+            })
+            .collect();
+        items.reverse();
+        Answer::json(&json!({"Items": items}))
+    }
+
+    fn look(&mut self, number: usize) -> Answer {
+        let known = &mut self.deployments[number - 1];
+        let answer = json!({"DeploymentNumber": number, "State": known.state(), "Description": known.what,
+            "PercentageComplete": 50.0, "ConfigurationVersion": known.version,
+            "EventLog": [{"Description": known.taken_back.clone().unwrap_or_default()}]});
+        if !self.slow {
+            known.looks = known.looks.saturating_sub(1);
+        }
+        Answer::json(&answer)
+    }
+
+    fn start(&mut self, body: &Value) -> Answer {
+        if self.deployments.iter().any(|known| known.looks > 0) {
+            return Answer::refusal(409, "ConflictException", "Deployment in progress in the environment");
+        }
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        let (profile, version, what) =
+            (text("ConfigurationProfileId"), text("ConfigurationVersion"), text("Description"));
+        assert_eq!(text("DeploymentStrategyId"), "AppConfig.AllAtOnce");
+        self.deployments.push(Deployment { profile, version, what, looks: 3, taken_back: self.take_back.clone() });
+        Answer::json(&json!({"DeploymentNumber": self.deployments.len(), "State": "DEPLOYING"}))
+    }
+
+    fn versions(&self) -> Answer {
+        let numbered = self.versions.iter().zip(1..);
+        let mut items: Vec<_> = numbered
+            .map(|((_, what), number): (_, i32)| json!({"VersionNumber": number, "Description": what}))
+            .collect();
+        items.reverse();
+        Answer::json(&json!({"Items": items}))
+    }
+
+    fn version(&self, number: usize) -> Answer {
+        let Some((document, _)) = self.versions.get(number - 1) else {
+            return Answer::refusal(404, "ResourceNotFoundException", "no such version");
+        };
+        hosted(number, document)
+    }
+
+    fn create(&mut self, asked: &Asked) -> Answer {
+        let newest = asked.headers.get("latest-version-number").map(|number| number.parse::<usize>().unwrap());
+        if newest.is_some_and(|newest| newest != self.versions.len()) {
+            return Answer::refusal(409, "ConflictException", "a newer version is there");
+        }
+        let what = asked.headers.get("description").cloned().unwrap_or_default();
+        self.versions.push((asked.body.clone(), what));
+        hosted(self.versions.len(), &asked.body)
+    }
+}
+
+fn hosted(number: usize, document: &Value) -> Answer {
+    let headers = vec![("version-number", number.to_string()), ("content-type", "application/json".to_owned())];
+    Answer::Full { status: 200, headers, body: document.to_string().into_bytes() }
+}

@@ -1,0 +1,199 @@
+//! A small `CloudWatch`: series of points by what is asked for, alarms, and the protocol of CBOR.
+
+use std::collections::BTreeMap;
+
+use aws_smithy_cbor::{Decoder, Encoder, data::Type};
+use serde_json::{Map, Value, json};
+
+use crate::fake::{Answer, Asked, FakeAws, unknown};
+
+/// One page of a query's answer.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    values: Vec<f64>,
+    status: &'static str,
+}
+
+impl Page {
+    pub(super) fn new(values: &[f64], status: &'static str) -> Self {
+        Self { values: values.to_vec(), status }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct FakeCloudWatch {
+    series: BTreeMap<String, Vec<Page>>,
+    alarms: BTreeMap<String, &'static str>,
+}
+
+impl FakeCloudWatch {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The points of `METRIC/TRACK[/LABEL]/STATISTIC`.
+    pub(super) fn series(self, name: &str, values: &[f64]) -> Self {
+        self.pages(name, [Page::new(values, "Complete")])
+    }
+
+    pub(super) fn pages<const N: usize>(mut self, name: &str, pages: [Page; N]) -> Self {
+        self.series.insert(name.to_owned(), pages.into());
+        self
+    }
+
+    pub(super) fn alarm(mut self, name: &str, state: &'static str) -> Self {
+        self.alarms.insert(name.to_owned(), state);
+        self
+    }
+
+    pub(super) fn serve(self) -> FakeAws {
+        FakeAws::new(move |asked: &Asked| {
+            let body = || decoded(&mut Decoder::new(&asked.bytes));
+            match asked.operation.rsplit('/').next().unwrap_or_default() {
+                "GetMetricData" => answer(&self.data(&body())),
+                "DescribeAlarms" => answer(&self.describe(&body())),
+                _ => unknown(),
+            }
+        })
+    }
+
+    /// The page that the token names of each query; without points where nothing is known.
+    fn data(&self, body: &Value) -> Value {
+        let page: usize = body["NextToken"].as_str().unwrap_or("0").parse().unwrap();
+        let mut further = false;
+        let results: Vec<_> = body["MetricDataQueries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|query| {
+                let pages = self.series.get(&key(query)).cloned().unwrap_or_default();
+                further |= pages.len() > page + 1;
+                let found = pages.get(page).cloned().unwrap_or_else(|| Page::new(&[], "Complete"));
+                json!({"Id": query["Id"], "Values": found.values, "StatusCode": found.status})
+            })
+            .collect();
+        let mut answer = json!({"MetricDataResults": results});
+        if further {
+            answer["NextToken"] = json!((page + 1).to_string());
+        }
+        answer
+    }
+
+    fn describe(&self, body: &Value) -> Value {
+        let names = body["AlarmNames"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let alarms = names.filter_map(|name| self.alarms.get(name).map(|state| (name, state)));
+        let alarms: Vec<_> = alarms
+            .map(|(name, state)| json!({"AlarmName": name, "StateValue": state, "StateReason": "of a test"}))
+            .collect();
+        json!({"MetricAlarms": alarms})
+    }
+}
+
+fn key(query: &Value) -> String {
+    let metric = &query["MetricStat"]["Metric"];
+    let dimensions = metric["Dimensions"].as_array().cloned().unwrap_or_default();
+    let value = |name: &str| dimensions.iter().find(|known| known["Name"] == name).map(|known| known["Value"].clone());
+    let labels = [value("Track"), value("kind")].into_iter().flatten();
+    let parts = [metric["MetricName"].clone()].into_iter().chain(labels).chain([query["MetricStat"]["Stat"].clone()]);
+    parts.map(|part| part.as_str().unwrap_or("?").to_owned()).collect::<Vec<_>>().join("/")
+}
+
+/// What was asked for: namespace, metric, statistic, period and dimensions of each query.
+pub(super) fn asked(fake: &FakeAws) -> Vec<String> {
+    let line = |query: &Value| {
+        let (stat, metric) = (&query["MetricStat"], &query["MetricStat"]["Metric"]);
+        let dimensions = metric["Dimensions"].as_array().cloned().unwrap_or_default();
+        let dimensions = dimensions.iter().map(|known| format!("{}={}", text(&known["Name"]), text(&known["Value"])));
+        let dimensions = dimensions.collect::<Vec<_>>().join(" ");
+        let (namespace, name) = (text(&metric["Namespace"]), text(&metric["MetricName"]));
+        format!("{namespace} {name} {} {} {dimensions}", text(&stat["Stat"]), stat["Period"])
+    };
+    let asked = fake.asked();
+    let bodies = asked.iter().map(|asked| decoded(&mut Decoder::new(&asked.bytes)));
+    bodies
+        .flat_map(|body| body["MetricDataQueries"].as_array().cloned().unwrap_or_default())
+        .map(|q| line(&q))
+        .collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn answer(body: &Value) -> Answer {
+    let mut encoder = Encoder::new(Vec::new());
+    encode(&mut encoder, body);
+    let headers = vec![("smithy-protocol", "rpc-v2-cbor".to_owned())];
+    Answer::Full { status: 200, headers, body: encoder.into_writer() }
+}
+
+pub(super) fn refusal(status: u16, code: &str) -> Answer {
+    let Answer::Full { headers, body, .. } = answer(&json!({"__type": code, "message": "no"})) else { unreachable!() };
+    Answer::Full { status, headers, body }
+}
+
+fn encode(encoder: &mut Encoder, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            encoder.map(fields.len());
+            for (key, value) in fields {
+                encoder.str(key);
+                encode(encoder, value);
+            }
+        }
+        Value::Array(items) => {
+            encoder.array(items.len());
+            items.iter().for_each(|item| encode(encoder, item));
+        }
+        Value::String(text) => drop(encoder.str(text)),
+        Value::Number(number) => drop(encoder.double(number.as_f64().unwrap())),
+        Value::Bool(flag) => drop(encoder.boolean(*flag)),
+        Value::Null => drop(encoder.null()),
+    }
+}
+
+fn decoded(decoder: &mut Decoder<'_>) -> Value {
+    match decoder.datatype().unwrap() {
+        Type::Map | Type::MapIndef => {
+            let mut fields = Map::new();
+            let mut left = decoder.map().unwrap();
+            while more(decoder, &mut left) {
+                let key = decoder.string().unwrap();
+                fields.insert(key, decoded(decoder));
+            }
+            Value::Object(fields)
+        }
+        Type::Array | Type::ArrayIndef => {
+            let mut items = Vec::new();
+            let mut left = decoder.list().unwrap();
+            while more(decoder, &mut left) {
+                items.push(decoded(decoder));
+            }
+            Value::Array(items)
+        }
+        Type::String | Type::StringIndef => Value::String(decoder.string().unwrap()),
+        Type::Bool => Value::Bool(decoder.boolean().unwrap()),
+        Type::Tag => json!(decoder.timestamp().unwrap().secs()),
+        Type::F32 | Type::F64 => json!(decoder.double().unwrap()),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 => {
+            json!(decoder.long().unwrap())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether a map or a list has more; one of no said length ends with a break.
+fn more(decoder: &mut Decoder<'_>, left: &mut Option<u64>) -> bool {
+    match left {
+        Some(0) => false,
+        Some(number) => {
+            *number -= 1;
+            true
+        }
+        None if decoder.datatype().unwrap() == Type::Break => {
+            decoder.skip().unwrap();
+            false
+        }
+        None => true,
+    }
+}

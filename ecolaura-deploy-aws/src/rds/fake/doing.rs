@@ -1,0 +1,237 @@
+//! What is done when it is asked for.
+
+use super::{
+    state::{Event, Refusal, Snapshot, State, Thing, now, refuse},
+    xml,
+};
+use crate::form::Form;
+
+/// How many requests RDS needs.
+const SOON: u64 = 3;
+const LATER: u64 = 6;
+
+impl State {
+    /// The inside of the answer.
+    pub(super) fn act(&mut self, action: &str, form: &Form) -> Result<String, Refusal> {
+        match action {
+            "DescribeDBInstances" => self.describe(false, form.get("DBInstanceIdentifier")),
+            "DescribeDBClusters" => self.describe(true, form.get("DBClusterIdentifier")),
+            "DescribeDBSnapshots" => {
+                self.describe_snapshots(false, form.get("DBSnapshotIdentifier"), form.get("DBInstanceIdentifier"))
+            }
+            "DescribeDBClusterSnapshots" => {
+                let id = form.get("DBClusterSnapshotIdentifier");
+                self.describe_snapshots(true, id, form.get("DBClusterIdentifier"))
+            }
+            "CreateDBSnapshot" => self.snapshot(false, &form.text("DBSnapshotIdentifier"), form),
+            "CreateDBClusterSnapshot" => self.snapshot(true, &form.text("DBClusterSnapshotIdentifier"), form),
+            "RestoreDBInstanceFromDBSnapshot" => self.restore_snapshot(false, &form.text("DBSnapshotIdentifier"), form),
+            "RestoreDBClusterFromSnapshot" => self.restore_snapshot(true, &form.text("SnapshotIdentifier"), form),
+            "RestoreDBInstanceToPointInTime" => {
+                let source = form.text("SourceDBInstanceIdentifier");
+                self.restore(false, &source, &form.text("TargetDBInstanceIdentifier"), form)
+            }
+            "RestoreDBClusterToPointInTime" => {
+                let source = form.text("SourceDBClusterIdentifier");
+                self.restore(true, &source, &form.text("DBClusterIdentifier"), form)
+            }
+            "CreateDBInstance" => self.join(form),
+            "ModifyDBInstance" => self.modify(false, form),
+            "ModifyDBCluster" => self.modify(true, form),
+            "DeleteDBInstance" => self.delete(false, &form.text("DBInstanceIdentifier")),
+            "DeleteDBCluster" => self.delete(true, &form.text("DBClusterIdentifier")),
+            "DeleteDBSnapshot" => Ok(self.forget(&form.text("DBSnapshotIdentifier"))),
+            "DeleteDBClusterSnapshot" => Ok(self.forget(&form.text("DBClusterSnapshotIdentifier"))),
+            "GetCallerIdentity" => Ok(xml::identity()),
+            "AddTagsToResource" => self.tag(form),
+            _ => refuse(400, "InvalidAction", format!("{action} is not known here")),
+        }
+    }
+
+    fn existing(&mut self, is_cluster: bool, name: &str) -> Result<&mut Thing, Refusal> {
+        let code = if is_cluster { "DBClusterNotFoundFault" } else { "DBInstanceNotFound" };
+        self.named(is_cluster, name).map_or_else(|| refuse(404, code, format!("{name} not found")), Ok)
+    }
+
+    /// The database, if it can be worked with.
+    fn ready(&mut self, is_cluster: bool, name: &str) -> Result<&mut Thing, Refusal> {
+        let code = if is_cluster { "InvalidDBClusterStateFault" } else { "InvalidDBInstanceState" };
+        let found = self.existing(is_cluster, name)?;
+        match found.status.as_str() {
+            "available" => Ok(found),
+            status => refuse(400, code, format!("{name} is in state {status}")),
+        }
+    }
+
+    fn describe(&mut self, is_cluster: bool, name: Option<&str>) -> Result<String, Refusal> {
+        if let Some(name) = name {
+            self.existing(is_cluster, name)?;
+        }
+        let wished = |thing: &&Thing| {
+            thing.is_cluster == is_cluster && thing.name.is_some() && (name.is_none() || thing.name.as_deref() == name)
+        };
+        let found: String = self.things.iter().filter(wished).map(|thing| self.written(thing)).collect();
+        Ok(xml::element(if is_cluster { "DBClusters" } else { "DBInstances" }, found))
+    }
+
+    fn written(&self, thing: &Thing) -> String {
+        if !thing.is_cluster {
+            return xml::instance(thing);
+        }
+        // Members know their cluster by what stays.
+        let members = self.things.iter().filter(|member| member.cluster.as_deref() == Some(&thing.resource));
+        let by_name = self.things.iter().filter(|member| member.cluster.is_some() && member.cluster == thing.name);
+        xml::cluster(thing, &members.chain(by_name).collect::<Vec<_>>())
+    }
+
+    fn describe_snapshots(&self, of_cluster: bool, id: Option<&str>, of: Option<&str>) -> Result<String, Refusal> {
+        let wished = |seen: &&Snapshot| {
+            seen.of_cluster == of_cluster
+                && id.is_none_or(|id| seen.id == id)
+                && of.is_none_or(|source| seen.source == source)
+        };
+        let found: String = self.snapshots.iter().filter(wished).map(xml::snapshot).collect();
+        if let (Some(id), true) = (id, found.is_empty()) {
+            let code = if of_cluster { "DBClusterSnapshotNotFoundFault" } else { "DBSnapshotNotFound" };
+            return refuse(404, code, format!("{id} not found"));
+        }
+        Ok(xml::element(if of_cluster { "DBClusterSnapshots" } else { "DBSnapshots" }, found))
+    }
+
+    fn snapshot(&mut self, of_cluster: bool, id: &str, form: &Form) -> Result<String, Refusal> {
+        let source = form.text(if of_cluster { "DBClusterIdentifier" } else { "DBInstanceIdentifier" });
+        let resource = self.ready(of_cluster, &source)?.resource.clone();
+        if self.snapshots.iter().any(|seen| seen.id == id) {
+            let code = if of_cluster { "DBClusterSnapshotAlreadyExistsFault" } else { "DBSnapshotAlreadyExists" };
+            return refuse(400, code, format!("{id} already exists"));
+        }
+        let (tags, status) = (form.pairs("Tags.Tag"), "creating".to_owned());
+        self.snapshots.push(Snapshot { of_cluster, id: id.to_owned(), source, status, taken: now(), tags });
+        let end = if self.failing > 0 { "failed" } else { "available" };
+        self.failing = self.failing.saturating_sub(1);
+        self.later(LATER, Event::Snapshot(id.to_owned(), end));
+        self.for_a_while(resource, "backing-up", LATER);
+        Ok(String::new())
+    }
+
+    fn for_a_while(&mut self, resource: String, status: &'static str, ticks: u64) {
+        self.things.iter_mut().filter(|thing| thing.resource == resource).for_each(|thing| {
+            status.clone_into(&mut thing.status);
+        });
+        self.later(ticks, Event::Status(resource, "available"));
+    }
+
+    fn restore_snapshot(&mut self, is_cluster: bool, id: &str, form: &Form) -> Result<String, Refusal> {
+        let id = id.rsplit(':').next().unwrap_or_default();
+        let Some(seen) = self.snapshots.iter().find(|seen| seen.id == id) else {
+            let code = if is_cluster { "DBClusterSnapshotNotFoundFault" } else { "DBSnapshotNotFound" };
+            return refuse(404, code, format!("{id} not found"));
+        };
+        let source = seen.source.clone();
+        let name = form.text(if is_cluster { "DBClusterIdentifier" } else { "DBInstanceIdentifier" });
+        self.restore(is_cluster, &source, &name, form)
+    }
+
+    /// What is not said gets the account's defaults.
+    fn restore(&mut self, is_cluster: bool, source: &str, name: &str, form: &Form) -> Result<String, Refusal> {
+        let engine = self.existing(is_cluster, source)?.engine.clone();
+        self.vacant(is_cluster, name)?;
+        let said = |key: &str| form.get(key).unwrap_or("default").to_owned();
+        let groups = form.list("VpcSecurityGroupIds.VpcSecurityGroupId");
+        let resource = self.resource(is_cluster);
+        self.things.push(Thing {
+            is_cluster,
+            name: Some(name.to_owned()),
+            resource: resource.clone(),
+            status: String::new(),
+            engine,
+            protected: form.get("DeletionProtection") == Some("true"),
+            created: now(),
+            subnets: said("DBSubnetGroupName"),
+            parameters: said(if is_cluster { "DBClusterParameterGroupName" } else { "DBParameterGroupName" }),
+            groups: if groups.is_empty() { vec!["sg-default".to_owned()] } else { groups },
+            tags: form.pairs("Tags.Tag"),
+            cluster: None,
+        });
+        self.for_a_while(resource, "creating", LATER);
+        Ok(String::new())
+    }
+
+    fn vacant(&mut self, is_cluster: bool, name: &str) -> Result<(), Refusal> {
+        let code = if is_cluster { "DBClusterAlreadyExistsFault" } else { "DBInstanceAlreadyExists" };
+        if self.named(is_cluster, name).is_some() {
+            return refuse(400, code, format!("{name} already exists"));
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, form: &Form) -> Result<String, Refusal> {
+        let (name, cluster) = (form.text("DBInstanceIdentifier"), form.text("DBClusterIdentifier"));
+        let like = self.ready(true, &cluster)?.clone();
+        self.vacant(false, &name)?;
+        let resource = self.resource(false);
+        self.things.push(Thing {
+            is_cluster: false,
+            name: Some(name),
+            resource: resource.clone(),
+            protected: false,
+            created: now(),
+            tags: form.pairs("Tags.Tag"),
+            cluster: Some(like.resource.clone()),
+            ..like
+        });
+        self.for_a_while(resource, "creating", LATER);
+        Ok(String::new())
+    }
+
+    fn modify(&mut self, is_cluster: bool, form: &Form) -> Result<String, Refusal> {
+        let (id, new) = if is_cluster {
+            ("DBClusterIdentifier", "NewDBClusterIdentifier")
+        } else {
+            ("DBInstanceIdentifier", "NewDBInstanceIdentifier")
+        };
+        let new = form.text(new);
+        self.ready(is_cluster, &form.text(id))?;
+        self.vacant(is_cluster, &new)?;
+        let thing = self.existing(is_cluster, &form.text(id))?;
+        if let Some(protected) = form.get("DeletionProtection") {
+            thing.protected = protected == "true";
+        }
+        // What members of a cluster that was there from the start know it by.
+        let (resource, old) = (thing.resource.clone(), thing.name.clone());
+        if is_cluster {
+            let members = self.things.iter_mut().filter(|member| member.cluster.is_some() && member.cluster == old);
+            members.for_each(|member| member.cluster = Some(resource.clone()));
+        }
+        self.for_a_while(resource.clone(), "renaming", LATER + SOON);
+        self.later(SOON, Event::Name(resource.clone(), None));
+        self.later(LATER, Event::Status(resource.clone(), "modifying"));
+        self.later(LATER, Event::Name(resource, Some(new)));
+        Ok(String::new())
+    }
+
+    fn delete(&mut self, is_cluster: bool, name: &str) -> Result<String, Refusal> {
+        let thing = self.existing(is_cluster, name)?;
+        if thing.protected {
+            return refuse(400, "InvalidParameterCombination", "Cannot delete protected DB Instance");
+        }
+        let resource = thing.resource.clone();
+        "deleting".clone_into(&mut thing.status);
+        self.later(LATER, Event::Gone(resource));
+        Ok(String::new())
+    }
+
+    fn forget(&mut self, id: &str) -> String {
+        self.snapshots.retain(|seen| seen.id != id);
+        String::new()
+    }
+
+    fn tag(&mut self, form: &Form) -> Result<String, Refusal> {
+        let arn = form.text("ResourceName");
+        let is_cluster = arn.contains(":cluster:");
+        let name = arn.rsplit(':').next().unwrap_or_default().to_owned();
+        let tags = form.pairs("Tags.Tag");
+        self.existing(is_cluster, &name)?.tags.extend(tags);
+        Ok(String::new())
+    }
+}

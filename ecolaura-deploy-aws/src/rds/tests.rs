@@ -1,0 +1,7 @@
+//! What is asked of RDS, and when: by a small RDS that takes its time as the real one does.
+
+mod killed;
+mod restoring;
+mod retaining;
+mod snapshots;
+mod world;

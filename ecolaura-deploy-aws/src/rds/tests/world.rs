@@ -1,0 +1,150 @@
+//! A region with databases, processes in it, and runs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use ecolaura_deploy_core::{
+    lock::{Holder, LockPolicy, Wait},
+    pipeline::{Pipeline, constant},
+    run::{Finished, RunResult, Runner},
+    steps::Command,
+    store::{ObjectRunStore, RunStore},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    fake::{Answer, Asked, FakeAws, cx, unknown},
+    rds::{fake::FakeRds, *},
+};
+
+/// A moment of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// It never reaches RDS.
+    Before,
+    /// RDS has done it, and nobody hears of it.
+    After,
+}
+
+/// The region, and how often it was called.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) rds: Arc<FakeRds>,
+    store: Arc<dyn RunStore>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl World {
+    pub(super) fn new(rds: FakeRds) -> Self {
+        Self { rds: Arc::new(rds), store: Arc::new(ObjectRunStore::memory()), calls: Arc::default() }
+    }
+
+    /// AWS, which the process that calls it does not survive at the call `kill`.
+    fn aws(&self, kill: Option<(usize, Moment)>, died: &Arc<Notify>) -> FakeAws {
+        let (world, died) = (self.clone(), Arc::clone(died));
+        FakeAws::new(move |asked: &Asked| {
+            if asked.operation == "GetCallerIdentity" {
+                return unknown();
+            }
+            let call = world.calls.fetch_add(1, Ordering::SeqCst);
+            let moment = kill.and_then(|(at, moment)| (at == call).then_some(moment));
+            if moment != Some(Moment::Before) {
+                let (status, text) = world.rds.answer(&asked.text());
+                if moment.is_none() {
+                    return Answer::Text(status, text);
+                }
+            }
+            died.notify_one();
+            Answer::Silence
+        })
+    }
+
+    pub(super) fn fake(&self) -> FakeAws {
+        self.aws(None, &Arc::default())
+    }
+
+    pub(super) fn instance(&self) -> RdsDatabase {
+        RdsDatabase::instance(&self.fake().account(1), "shop")
+    }
+
+    /// The runner of process `number`, on a machine of its own.
+    fn runner(&self, number: u32) -> Runner {
+        Runner::new(Arc::clone(&self.store))
+            .holder(Holder::new(format!("machine-{number}"), number, ""))
+            .lock(LockPolicy::default().wait(Wait::Queue(std::time::Duration::from_mins(10))))
+    }
+
+    /// Runs what `make` makes of the database; `None` if the process was killed.
+    pub(super) async fn run(
+        &self,
+        make: impl Fn(&RdsDatabase) -> Pipeline,
+        kill: Option<(usize, Moment)>,
+    ) -> Option<RunResult> {
+        let died = Arc::new(Notify::new());
+        let database = RdsDatabase::instance(&self.aws(kill, &died).account(1), "shop");
+        let work = async {
+            let runner = self.runner(1);
+            let plan = runner.plan(&cx(), make(&database)).await.unwrap();
+            runner.run(&cx(), plan).await.unwrap().result
+        };
+        tokio::select! {
+            biased;
+            () = died.notified() => None,
+            result = work => Some(result),
+        }
+    }
+
+    /// Another process goes on with the run that is open; `None` if none is.
+    pub(super) async fn resume(&self, make: impl Fn(&RdsDatabase) -> Pipeline) -> Option<RunResult> {
+        let finished = self.runner(2).resume(&cx(), make(&self.instance())).await.unwrap();
+        finished.map(|finished: Finished| finished.result)
+    }
+
+    /// What there is, without numbers that differ from run to run.
+    pub(super) fn listing(&self) -> Vec<String> {
+        let plain = |line: String| {
+            let words = line.split(' ').map(|word| match word.rsplit_once('-') {
+                Some((start, end)) if end.len() >= 8 && !word.contains("FAKE") => start.to_owned(),
+                _ => word.to_owned(),
+            });
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let mut listing: Vec<_> = self.rds.listing().into_iter().map(plain).collect();
+        listing.sort();
+        listing
+    }
+}
+
+/// Says yes or no.
+#[derive(Debug)]
+pub(super) struct Answering(pub(super) bool);
+
+#[async_trait::async_trait]
+impl DatabaseCheck for Answering {
+    async fn check(&self, _cx: &Context, restored: &Restored) -> Result<Vec<String>> {
+        if self.0 {
+            return Ok(vec![format!("{} answers", restored.endpoint)]);
+        }
+        Err(Error::new(ErrorKind::Unavailable, "check", "nobody answers"))
+    }
+}
+
+pub(super) use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
+
+pub(super) fn accepted() -> AcceptedLoss {
+    AcceptedLoss::of_the_last(std::time::Duration::from_hours(1), "INC-7")
+}
+
+/// The way back to a few minutes ago; with `fails` something fails behind it.
+pub(super) fn way_back(database: &RdsDatabase, fails: bool) -> Pipeline {
+    let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
+    let restored = pipeline.add("restore", RestoreDatabase::new(database), constant(RestorePoint::Latest));
+    let verified = pipeline.add("verify", VerifyDatabase::new(database, Arc::new(Answering(true))), restored);
+    let switched = pipeline.add("switch", SwitchDatabase::new(database, accepted()), verified);
+    if fails {
+        pipeline.step("fail", Command::new("false"), constant(())).after(&switched).add();
+    }
+    pipeline
+}

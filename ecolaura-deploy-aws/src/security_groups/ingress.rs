@@ -1,0 +1,247 @@
+//! Letting somebody in for a while.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use ecolaura_deploy_core::{
+    Context, Error, Result,
+    plan::{Action, Change, World},
+    step::{Applied, EffectClass, Leaf, NoUndo, Planned, Probed, Step, StepPlan, UndoData, Undoer},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    calls::{Calls, group_arn, rules_arn},
+    rule::{Peer, Ports, Rule},
+    tags,
+};
+use crate::{Account, Scope, access::Grant, key};
+
+const OPERATION: &str = "ec2.ingress";
+
+/// Who is let in, to what, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress {
+    group: String,
+    peer: Peer,
+    ports: Ports,
+    longest: Duration,
+}
+
+impl Ingress {
+    /// `peer` to `ports` behind the security group `group`, for no longer than `longest`.
+    pub fn new(group: impl Into<String>, peer: Peer, ports: Ports, longest: Duration) -> Self {
+        Self { group: group.into(), peer, ports, longest }
+    }
+}
+
+impl fmt::Display for Ingress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {} in {}", self.peer, self.ports, self.group)
+    }
+}
+
+/// What was opened: the rule, or that somebody else's lets the same in, which stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The security group.
+    pub group: String,
+    /// The rule, if it is ours.
+    pub rule: Option<String>,
+    /// Until when it is needed at the longest.
+    pub until: Timestamp,
+}
+
+impl Leaf for Opened {}
+
+/// Lets somebody in for the steps behind it. The rule says in words and in tags which run has it and until when. It is
+/// taken away by [`CloseIngress`], by undoing, and after a crash by core's `Doctor` once its time is over.
+///
+/// Where a rule that is not ours lets the same in, nothing is opened and nothing will be closed.
+#[derive(Debug, Clone)]
+pub struct OpenIngress {
+    account: Account,
+    ingress: Ingress,
+}
+
+/// A rule that was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngressUndo {
+    group: String,
+    key: String,
+}
+
+impl UndoData for IngressUndo {
+    const KIND: &'static str = "security group ingress";
+}
+
+impl OpenIngress {
+    /// Opens `ingress` in `account`.
+    pub fn new(account: &Account, ingress: Ingress) -> Self {
+        Self { account: account.clone(), ingress }
+    }
+
+    /// What opening and closing takes.
+    pub fn grants(&self, scope: &Scope) -> Vec<Grant> {
+        let actions = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"];
+        vec![
+            Grant::new(actions, [group_arn(scope, &self.ingress.group)]),
+            Grant::new(["ec2:CreateTags"], [rules_arn(scope)]).when(
+                "StringEquals",
+                "ec2:CreateAction",
+                "AuthorizeSecurityGroupIngress",
+            ),
+            Grant::new(["ec2:DescribeSecurityGroupRules"], ["*"]),
+        ]
+    }
+
+    fn key(&self, cx: &Context) -> String {
+        key::of_effect(cx, &self.ingress.to_string()).to_hex()
+    }
+
+    fn until(&self, cx: &Context) -> Result<Timestamp> {
+        cx.clock().now().checked_add(self.ingress.longest).map_err(|error| {
+            Error::invalid(OPERATION, format!("{} s from now is no time", self.ingress.longest.as_secs()))
+                .with_source(error)
+        })
+    }
+
+    async fn open(&self, cx: &Context) -> Result<Opened> {
+        let Ingress { group, peer, ports, .. } = &self.ingress;
+        let calls = Calls::new(&self.account, (cx, OPERATION)).await?;
+        let key = self.key(cx);
+        // An attempt whose answer was lost may have opened it.
+        if let Some(rule) = calls.rules_tagged(tags::KEY, &key).await?.first() {
+            return Ok(opened(rule));
+        }
+        let until = self.until(cx)?;
+        let description = format!("ecolaura-deploy: run {}, until {until:.0}", cx.run_id());
+        let tags = vec![
+            (tags::KEY, key),
+            (tags::ENVIRONMENT, cx.environment().to_string()),
+            (tags::RUN, cx.run_id().to_owned()),
+            (tags::UNTIL, until.to_string()),
+        ];
+        match calls.open((group, peer, ports), &description, tags).await? {
+            Some(rule) => Ok(Opened { group: group.clone(), rule: Some(rule.id), until }),
+            None => {
+                cx.warn(format!("{} is open already, by a rule that is not ours: it stays", self.ingress));
+                Ok(Opened { group: group.clone(), rule: None, until })
+            }
+        }
+    }
+}
+
+fn opened(rule: &Rule) -> Opened {
+    let until = rule.tags.get(tags::UNTIL).and_then(|until| until.parse().ok()).unwrap_or(Timestamp::MAX);
+    Opened { group: rule.group.clone(), rule: Some(rule.id.clone()), until }
+}
+
+/// The account as a backend's name.
+fn target(account: &Account) -> String {
+    format!("EC2 in {}", account.region())
+}
+
+#[async_trait]
+impl Step for OpenIngress {
+    type Input = ();
+    type Output = Opened;
+    type Undo = IngressUndo;
+
+    fn kind(&self) -> &'static str {
+        "open ingress"
+    }
+
+    /// Not `Keyed`: once it is closed, there is nothing to open again.
+    fn effect_class(&self) -> EffectClass {
+        EffectClass::Probed
+    }
+
+    async fn plan(&self, _cx: &Context, _input: Planned<()>) -> Result<StepPlan<Opened>> {
+        let reason = format!("for {} min at the longest", self.ingress.longest.as_secs().div_ceil(60));
+        Ok(StepPlan::changing(vec![Change::new(World::Network, self.ingress.to_string(), Action::Create, reason)]))
+    }
+
+    async fn prepare(&self, cx: &Context, _input: &()) -> Result<Option<IngressUndo>> {
+        Ok(Some(IngressUndo { group: self.ingress.group.clone(), key: self.key(cx) }))
+    }
+
+    async fn apply(&self, cx: &Context, _input: ()) -> Result<Applied<Opened, IngressUndo>> {
+        self.open(cx).await.map(Applied::new)
+    }
+
+    async fn probe(&self, cx: &Context, _input: ()) -> Result<Probed<Opened>> {
+        let calls = Calls::new(&self.account, (cx, OPERATION)).await?;
+        let found = calls.rules_tagged(tags::KEY, &self.key(cx)).await?;
+        Ok(found.first().map_or(Probed::NotDone, |rule| Probed::Done(opened(rule))))
+    }
+
+    fn undoer(&self) -> Option<Arc<dyn Undoer<IngressUndo>>> {
+        Some(Arc::new(Shut(self.account.clone())))
+    }
+}
+
+#[derive(Debug)]
+struct Shut(Account);
+
+#[async_trait]
+impl Undoer<IngressUndo> for Shut {
+    fn target(&self) -> String {
+        target(&self.0)
+    }
+
+    fn describe(&self, undo: &IngressUndo) -> String {
+        format!("take the ingress away that the run opened in {}", undo.group)
+    }
+
+    async fn undo(&self, cx: &Context, undo: IngressUndo) -> Result<()> {
+        let calls = Calls::new(&self.0, (cx, "ec2.shut")).await?;
+        for rule in calls.rules_tagged(tags::KEY, &undo.key).await? {
+            calls.close(&rule.group, &rule.id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes away what [`OpenIngress`] opened, behind the steps that needed it.
+#[derive(Debug, Clone)]
+pub struct CloseIngress(Account);
+
+impl CloseIngress {
+    /// In `account`.
+    pub fn new(account: &Account) -> Self {
+        Self(account.clone())
+    }
+}
+
+#[async_trait]
+impl Step for CloseIngress {
+    type Input = Opened;
+    type Output = ();
+    type Undo = NoUndo;
+
+    fn kind(&self) -> &'static str {
+        "close ingress"
+    }
+
+    fn effect_class(&self) -> EffectClass {
+        EffectClass::Converging
+    }
+
+    async fn plan(&self, _cx: &Context, opened: Planned<Opened>) -> Result<StepPlan<()>> {
+        let reason = opened.reason().unwrap_or_else(|| "it was needed for a while".to_owned());
+        Ok(StepPlan::changing(vec![Change::new(World::Network, "the temporary ingress", Action::Delete, reason)]))
+    }
+
+    async fn apply(&self, cx: &Context, opened: Opened) -> Result<Applied<(), NoUndo>> {
+        let Some(rule) = &opened.rule else { return Ok(Applied::new(())) };
+        let calls = Calls::new(&self.0, (cx, "ec2.close")).await?;
+        calls.close(&opened.group, rule).await?;
+        if cx.clock().now() > opened.until {
+            cx.warn(format!("{rule} of {} was to be closed by {}", opened.group, opened.until));
+        }
+        Ok(Applied::new(()))
+    }
+}

@@ -1,0 +1,79 @@
+//! What rules are found to be.
+
+use ecolaura_deploy_core::{Verdict, analysis::scan::AllowEntry};
+use jiff::civil::{Date, date};
+
+use super::*;
+
+const TODAY: Date = date(2026, 11, 26);
+
+fn addresses(text: &str) -> Peer {
+    Peer::Addresses(text.parse().unwrap())
+}
+
+fn found(peer: Peer, ports: Ports, policy: &GroupPolicy) -> Vec<Exposure> {
+    let rules = [Rule::new("sgr-1", "sg-db", peer, ports)];
+    judge(&rules, policy, TODAY).1.into_iter().map(|finding| finding.exposure).collect()
+}
+
+#[test]
+fn what_the_world_reaches_is_found_in_both_versions_and_in_halves() {
+    let policy = GroupPolicy::new();
+    for world in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1", "2000::/3"] {
+        assert_eq!(found(addresses(world), Ports::tcp(5432), &policy), [Exposure::WorldOpen], "{world}");
+        let wide = Ports::Range { protocol: "tcp".to_owned(), from: 1000, to: 4000 };
+        assert_eq!(found(addresses(world), wide, &policy), [Exposure::WorldOpen], "{world}");
+        assert!(found(addresses(world), Ports::tcp(443), &policy).is_empty(), "{world}");
+    }
+    assert!(found(addresses("10.0.0.0/8"), Ports::tcp(22), &policy).is_empty());
+    let policy = policy.admin_port(8080);
+    assert_eq!(found(addresses("::/0"), Ports::tcp(8080), &policy), [Exposure::WorldOpen]);
+}
+
+#[test]
+fn all_traffic_is_found_unless_the_group_speaks_with_itself() {
+    let policy = GroupPolicy::new();
+    assert_eq!(found(Peer::Group("sg-web".to_owned()), Ports::All, &policy), [Exposure::AllTraffic]);
+    assert!(found(Peer::Group("sg-db".to_owned()), Ports::All, &policy).is_empty());
+    assert_eq!(found(addresses("0.0.0.0/0"), Ports::All, &policy), [Exposure::WorldOpen, Exposure::AllTraffic]);
+}
+
+#[test]
+fn once_peers_are_named_all_others_are_found() {
+    let policy = GroupPolicy::new().network("10.1.0.0/16".parse().unwrap()).group("sg-web");
+    for known in [addresses("10.1.2.0/24"), Peer::Group("sg-web".to_owned()), Peer::Group("sg-db".to_owned())] {
+        assert!(found(known.clone(), Ports::tcp(5432), &policy).is_empty(), "{known}");
+    }
+    let others = [
+        addresses("10.0.0.0/8"),
+        addresses("fd00::/8"),
+        Peer::Group("sg-x".to_owned()),
+        Peer::PrefixList("pl-1".to_owned()),
+    ];
+    for unknown in others {
+        assert_eq!(found(unknown.clone(), Ports::tcp(5432), &policy), [Exposure::UnknownPeer], "{unknown}");
+    }
+}
+
+#[test]
+fn a_finding_is_tolerated_up_to_its_day_and_not_longer() {
+    let rules = [Rule::new("sgr-1", "sg-db", addresses("0.0.0.0/0"), Ports::tcp(22))];
+    let until = |day| {
+        let entry = AllowEntry::new("sg-db/world-open/tcp/22/0.0.0.0/0", day, "the office moves");
+        judge(&rules, &GroupPolicy::new().allow(entry), TODAY)
+    };
+    let (verdict, _, lines) = until(TODAY);
+    assert_eq!(verdict, Verdict::Pass);
+    assert!(lines[0].ends_with("tolerated until 2026-11-26: the office moves"), "{lines:?}");
+    let (verdict, findings, lines) = until(date(2026, 11, 25));
+    assert_eq!((verdict, findings.len()), (Verdict::Fail, 1));
+    assert!(lines[0].ends_with("was tolerated until 2026-11-25"), "{lines:?}");
+}
+
+#[test]
+fn ports_are_read_as_ec2_writes_them() {
+    assert_eq!(Ports::of("-1", Some(-1), Some(-1)), Ports::All);
+    assert_eq!(Ports::of("6", Some(22), Some(22)), Ports::tcp(22));
+    assert_eq!(Ports::of("icmp", Some(-1), Some(-1)), Ports::Other("icmp".to_owned()));
+    assert!(Ports::of("tcp", None, None).has(22), "what is not said is everything");
+}
