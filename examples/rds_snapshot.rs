@@ -88,7 +88,12 @@ async fn serve(cx: &Context, rds: Arc<FakeRds>) -> Result<Account> {
             let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let rds = Arc::clone(&rds);
                 async move {
-                    let form = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                    let form = request
+                        .into_body()
+                        .collect()
+                        .await
+                        .map(http_body_util::Collected::to_bytes)
+                        .unwrap_or_default();
                     let (status, text) = rds.answer(&String::from_utf8_lossy(&form));
                     let mut response = Response::new(Full::new(Bytes::from(text)));
                     *response.status_mut() = status.try_into().unwrap_or_default();
