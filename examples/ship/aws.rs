@@ -11,12 +11,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use ecolaura_deploy_aws::{
     Account, S3Cdn, S3RunStore, Scope, SecretsManager,
-    access::Policy,
+    access::{Answer, Policy, simulate},
     ecr::{EcrLogin, EcrRepository, EcrScanner, Mutability, ecr_registry},
     eks::EksCluster,
 };
 use ecolaura_deploy_core::{
-    Context, ErrorKind, Result,
+    Context, Error, ErrorKind, Result,
     analysis::scan::SeverityPolicy,
     backend::{CdnPublisher, ImageScanner, Registry, SecretStore, Severity},
     pipeline::{Handle, constant},
@@ -29,6 +29,7 @@ use serde_json::json;
 use self::settings::Settings;
 use super::{
     pipeline::{BACKEND, NOTIFICATIONS, Stage, repository},
+    session::remark,
     storage::{Looked, Storage},
 };
 
@@ -167,6 +168,22 @@ impl Storage for Aws {
 
     fn furnish(&self, _environment: &EnvironmentName) -> Result<()> {
         Ok(())
+    }
+
+    async fn allowed(&self, cx: &Context) -> Result<()> {
+        match simulate(&self.account, cx, &self.policy()?).await? {
+            Answer::Missing { principal, missing } => {
+                let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                let message = format!("{principal} may not do all that a release takes:\n{}", lines.join("\n"));
+                Err(Error::new(ErrorKind::PermissionDenied, "ship.allowed", message)
+                    .advice("nothing was begun; give it what `--policy` prints"))
+            }
+            Answer::NotChecked { why } => {
+                remark(&format!("whether all is allowed that a release takes could not be asked: {why}"));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn check(&self, cx: &Context, environment: &EnvironmentName) -> Result<()> {

@@ -91,6 +91,7 @@ impl Session {
 
     /// Refuses what could not work in any of the environments, all of it at once, before anything is changed.
     pub async fn check(&self) -> Result<()> {
+        self.platform.storage.allowed(&self.context(&"dev".parse()?)).await?;
         let mut wrong = Vec::new();
         for environment in self.options.environments()? {
             let checked = self.platform.storage.check(&self.context(&environment), &environment).await;

@@ -72,6 +72,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes what a platform of one's own begins with, and an operator makes elsewhere.
     fn furnish(&self, environment: &EnvironmentName) -> Result<()>;
 
+    /// Refuses to begin if who we are may not do all that a release takes. Only reads.
+    async fn allowed(&self, _cx: &Context) -> Result<()> {
+        Ok(())
+    }
+
     /// Refuses what could not work, before anything of `environment` is changed. Only reads.
     async fn check(&self, cx: &Context, environment: &EnvironmentName) -> Result<()>;
 
