@@ -31,6 +31,9 @@ const SCRAPS: Duration = Duration::from_secs(1);
 /// files after it has said that the container has ended. Each time takes a third of a second.
 pub(super) const AGAIN: usize = 15;
 
+/// The same where nothing was heard at all, and nothing must come: most programs print something.
+pub(super) const SILENT: usize = 3;
+
 /// The label that the Job's controller gives its pods.
 pub(super) fn selector(job: &str) -> String {
     format!("batch.kubernetes.io/job-name={job}")
@@ -136,6 +139,8 @@ pub(super) struct Output<'a> {
     /// How far each container's log was read, by the pod's name and the container's.
     places: BTreeMap<(String, String), Place>,
     lines: SelectAll<Lines>,
+    /// Whether any line came.
+    heard: bool,
     listener: &'a mut (dyn Listener + 'a),
 }
 
@@ -160,11 +165,13 @@ impl<'a> Output<'a> {
             known: BTreeSet::new(),
             places: BTreeMap::new(),
             lines: SelectAll::new(),
+            heard: false,
             listener,
         }
     }
 
     fn print(&mut self, (container, named, line): (Arc<str>, bool, String)) {
+        self.heard = true;
         if !self.listener.hear(&container, &line) {
             return;
         }
@@ -202,8 +209,8 @@ impl<'a> Output<'a> {
     async fn all_of(&mut self, pods: &[Pod]) {
         pods.iter().for_each(|pod| self.follow(pod));
         self.print_all().await;
-        for _ in 0..AGAIN {
-            if !self.listener.is_waiting() {
+        for again in 0..AGAIN {
+            if !self.listener.is_waiting() && (self.heard || again >= SILENT) {
                 return;
             }
             pods.iter().for_each(|pod| self.read(pod));

@@ -115,8 +115,21 @@ async fn answering(late: usize) -> (FakeServer, JobMigrator) {
     let lines = migration::Answer::Plan(plan).lines().unwrap();
     assert!(lines.len() > 1, "it is cut between lines");
     let stamped = lines.iter().enumerate().map(|(index, line)| format!("2026-01-01T00:00:0{index}.5Z {line}\n"));
-    let (lines, jobs, read) = (stamped.collect::<Vec<_>>(), Mutex::new(None::<Value>), AtomicUsize::new(0));
-    let server = FakeServer::start(move |asked: &Asked| {
+    let lines: Vec<String> = stamped.collect();
+    let cut = lines.len() - 1;
+    let server = logging(lines, cut, late).await;
+    let container = json!({"name": "app", "image": "shop/app"});
+    let tool = MigrationTool::Answering(vec!["/app".to_owned()]);
+    let name = |text: &str| text.parse().unwrap();
+    let pod = json!({"containers": [container]});
+    let migrator = JobMigrator::new(name("shop"), server.connection(&cx()).await, name("shop"), pod, tool);
+    (server, migrator)
+}
+
+/// A Job that has ended, whose log has only its first `cut` lines until it was read `late` times.
+async fn logging(lines: Vec<String>, cut: usize, late: usize) -> FakeServer {
+    let (jobs, read) = (Mutex::new(None::<Value>), AtomicUsize::new(0));
+    FakeServer::start(move |asked: &Asked| {
         let mut job = jobs.lock().unwrap();
         let list = |items: Vec<Value>| Answer::json(&json!({"metadata": {"resourceVersion": "1"}, "items": items}));
         let is = |end: &str| asked.path.ends_with(end);
@@ -137,7 +150,7 @@ async fn answering(late: usize) -> (FakeServer, JobMigrator) {
             }
             _ if is("/log") => {
                 let time = read.fetch_add(1, Ordering::SeqCst);
-                Answer::text(lines[..if time < late { lines.len() - 1 } else { lines.len() }].concat())
+                Answer::text(lines[..if time < late { cut } else { lines.len() }].concat())
             }
             _ if is("/pods") => list(job.iter().map(|_| pod()).collect()),
             _ if is("/pods/p") => Answer::json(&pod()),
@@ -146,13 +159,7 @@ async fn answering(late: usize) -> (FakeServer, JobMigrator) {
             _ => list(Vec::new()),
         }
     })
-    .await;
-    let container = json!({"name": "app", "image": "shop/app"});
-    let tool = MigrationTool::Answering(vec!["/app".to_owned()]);
-    let name = |text: &str| text.parse().unwrap();
-    let pod = json!({"containers": [container]});
-    let migrator = JobMigrator::new(name("shop"), server.connection(&cx()).await, name("shop"), pod, tool);
-    (server, migrator)
+    .await
 }
 
 /// One that has ended.
@@ -175,6 +182,22 @@ fn logs_before_the_end(server: &FakeServer) -> usize {
     let asked = server.asked();
     let deleted = asked.iter().position(|asked| asked.method == "DELETE").unwrap();
     asked[..deleted].iter().filter(|asked| asked.path.ends_with("/log")).count()
+}
+
+fn logs(server: &FakeServer) -> usize {
+    server.asked().iter().filter(|asked| asked.path.ends_with("/log")).count()
+}
+
+/// A node may write what a program printed after it has said that the program has ended.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_empty_at_first_is_read_again() {
+    // Each time its end is read twice.
+    for (late, reads) in [(2, 4), (usize::MAX, 2 * (1 + output::SILENT))] {
+        let server = logging(vec!["2026-01-01T00:00:00.5Z hello\n".to_owned()], 0, late).await;
+        let connection = server.connection(&cx()).await;
+        let report = run_job(&cx(), &connection, &request(spec())).await.unwrap();
+        assert_eq!((report.end, logs(&server)), (JobEnd::Succeeded, reads));
+    }
 }
 
 #[tokio::test(start_paused = true)]
