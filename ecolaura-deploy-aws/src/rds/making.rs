@@ -17,7 +17,7 @@ use ecolaura_deploy_core::Result;
 use jiff::Timestamp;
 
 use super::{
-    calls::{Asked, Calls, asked, mark},
+    calls::{Asked, Calls, mark},
     database::Database,
     seen::{Seen, groups, subnet_group},
     tags,
@@ -96,7 +96,7 @@ impl Calls<'_> {
                 let call = self.writes("rds:RestoreDBInstanceFromDBSnapshot", target);
                 let request = self.client.restore_db_instance_from_db_snapshot();
                 let request = request.db_snapshot_identifier(id).db_instance_identifier(name);
-                asked(&call, call.attempt(like_instance!(request, old, tags).send()).await?, |error| match error {
+                self.asked(&call, call.attempt(like_instance!(request, old, tags).send()).await?, |error| match error {
                     FromSnapshotError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
                     FromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -109,7 +109,7 @@ impl Calls<'_> {
                 let request = self.client.restore_db_instance_to_point_in_time();
                 let request = request.source_db_instance_identifier(from).target_db_instance_identifier(name);
                 let request = like_instance!(request.restore_time(sent(time)), old, tags);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ToTimeError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
                     ToTimeError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -132,7 +132,7 @@ impl Calls<'_> {
                 let request = self.client.restore_db_cluster_from_snapshot();
                 let request = request.snapshot_identifier(arn).db_cluster_identifier(name);
                 let request = request.set_engine(old.engine.clone()).set_engine_version(old.engine_version.clone());
-                asked(&call, call.attempt(like_cluster!(request, old, tags).send()).await?, |error| match error {
+                self.asked(&call, call.attempt(like_cluster!(request, old, tags).send()).await?, |error| match error {
                     ClusterFromSnapshotError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
                     ClusterFromSnapshotError::InvalidDbClusterSnapshotStateFault(_)
                     | ClusterFromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Asked::Busy),
@@ -146,7 +146,7 @@ impl Calls<'_> {
                 let request = self.client.restore_db_cluster_to_point_in_time();
                 let request = request.source_db_cluster_identifier(from).db_cluster_identifier(name);
                 let request = like_cluster!(request.restore_to_time(sent(time)), old, tags);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ClusterToTimeError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
                     ClusterToTimeError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -172,7 +172,7 @@ impl Calls<'_> {
             .set_ca_certificate_identifier(old.ca_certificate_identifier.clone())
             .set_tags(Some(tags));
         let call = self.writes("rds:CreateDBInstance", target);
-        asked(&call, call.attempt(request.send()).await?, |error| match error {
+        self.asked(&call, call.attempt(request.send()).await?, |error| match error {
             CreateDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
             CreateDBInstanceError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
             _ => None,
@@ -188,7 +188,7 @@ impl Calls<'_> {
                 let request = request.new_db_instance_identifier(to).apply_immediately(true);
                 let request = request.set_deletion_protection(protected);
                 let call = self.writes("rds:ModifyDBInstance", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ModifyDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     ModifyDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
                     _ => None,
@@ -199,7 +199,7 @@ impl Calls<'_> {
                 let request = request.new_db_cluster_identifier(to).apply_immediately(true);
                 let request = request.set_deletion_protection(protected);
                 let call = self.writes("rds:ModifyDBCluster", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ModifyDBClusterError::InvalidDbClusterStateFault(_)
                     | ModifyDBClusterError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     ModifyDBClusterError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
@@ -224,7 +224,7 @@ impl Calls<'_> {
                 let request = self.client.delete_db_instance().db_instance_identifier(name);
                 let request = request.skip_final_snapshot(true).delete_automated_backups(true);
                 let call = self.writes("rds:DeleteDBInstance", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     DeleteDBInstanceError::DbInstanceNotFoundFault(_) => Some(Asked::Begun),
                     DeleteDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -233,7 +233,7 @@ impl Calls<'_> {
             Database::Cluster(name) => {
                 let request = self.client.delete_db_cluster().db_cluster_identifier(name).skip_final_snapshot(true);
                 let call = self.writes("rds:DeleteDBCluster", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     DeleteDBClusterError::DbClusterNotFoundFault(_) => Some(Asked::Begun),
                     DeleteDBClusterError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
                     _ => None,

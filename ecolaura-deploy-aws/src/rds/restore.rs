@@ -163,6 +163,10 @@ impl Restoring<'_> {
     }
 
     async fn run(&self, point: &RestorePoint) -> Result<Restored> {
+        self.restored(point).await.map_err(|error| self.calls.behind(error))
+    }
+
+    async fn restored(&self, point: &RestorePoint) -> Result<Restored> {
         let name = self.of.database.beside("new", &self.key);
         // An attempt before may have asked for an earlier "latest".
         let time = match self.calls.find(&name).await?.as_ref().and_then(|seen| seen.tag(tags::POINT)) {
