@@ -93,6 +93,7 @@ impl Calls<'_> {
         match source {
             Source::Snapshot { id, arn } => {
                 Self::implies("rds:RestoreDBInstanceFromDBSnapshot", arn);
+                self.implies_groups("rds:RestoreDBInstanceFromDBSnapshot", instance_groups(old));
                 let call = self.writes("rds:RestoreDBInstanceFromDBSnapshot", target);
                 let request = self.client.restore_db_instance_from_db_snapshot();
                 let request = request.db_snapshot_identifier(id).db_instance_identifier(name);
@@ -105,6 +106,7 @@ impl Calls<'_> {
             Source::Time(time) => {
                 let from = old.db_instance_identifier.clone().unwrap_or_default();
                 Self::implies("rds:RestoreDBInstanceToPointInTime", &Database::Instance(from.clone()).arn(&self.scope));
+                self.implies_groups("rds:RestoreDBInstanceToPointInTime", instance_groups(old));
                 let call = self.writes("rds:RestoreDBInstanceToPointInTime", target);
                 let request = self.client.restore_db_instance_to_point_in_time();
                 let request = request.source_db_instance_identifier(from).target_db_instance_identifier(name);
@@ -128,6 +130,7 @@ impl Calls<'_> {
         match source {
             Source::Snapshot { arn, .. } => {
                 Self::implies("rds:RestoreDBClusterFromSnapshot", arn);
+                self.implies_groups("rds:RestoreDBClusterFromSnapshot", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterFromSnapshot", target);
                 let request = self.client.restore_db_cluster_from_snapshot();
                 let request = request.snapshot_identifier(arn).db_cluster_identifier(name);
@@ -142,6 +145,7 @@ impl Calls<'_> {
             Source::Time(time) => {
                 let from = old.db_cluster_identifier.clone().unwrap_or_default();
                 Self::implies("rds:RestoreDBClusterToPointInTime", &Database::Cluster(from.clone()).arn(&self.scope));
+                self.implies_groups("rds:RestoreDBClusterToPointInTime", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterToPointInTime", target);
                 let request = self.client.restore_db_cluster_to_point_in_time();
                 let request = request.source_db_cluster_identifier(from).db_cluster_identifier(name);
@@ -152,6 +156,13 @@ impl Calls<'_> {
                     _ => None,
                 })
             }
+        }
+    }
+
+    /// Says that making a database needs `action` on its groups too: the account's default where none is named.
+    fn implies_groups(&self, action: &'static str, groups: [(&str, Option<&str>); 3]) {
+        for (kind, name) in groups {
+            Self::implies(action, &self.scope.arn("rds", format_args!("{kind}:{}", name.unwrap_or("default"))));
         }
     }
 
@@ -171,6 +182,7 @@ impl Calls<'_> {
             .set_auto_minor_version_upgrade(old.auto_minor_version_upgrade)
             .set_ca_certificate_identifier(old.ca_certificate_identifier.clone())
             .set_tags(Some(tags));
+        self.implies_groups("rds:CreateDBInstance", instance_groups(old));
         let call = self.writes("rds:CreateDBInstance", target);
         self.asked(&call, call.attempt(request.send()).await?, |error| match error {
             CreateDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
@@ -241,6 +253,17 @@ impl Calls<'_> {
             }
         }
     }
+}
+
+/// The kinds of groups that an instance is in, as ARNs have them, and their names.
+fn instance_groups(old: &DbInstance) -> [(&str, Option<&str>); 3] {
+    let parameters = old.db_parameter_groups().first().and_then(|group| group.db_parameter_group_name());
+    let options = old.option_group_memberships().first().and_then(|group| group.option_group_name());
+    [("pg", parameters), ("og", options), ("subgrp", subnet_group(old))]
+}
+
+fn cluster_groups(old: &DbCluster) -> [(&str, Option<&str>); 3] {
+    [("cluster-pg", old.db_cluster_parameter_group()), ("og", None), ("subgrp", old.db_subnet_group())]
 }
 
 /// The option group, if it is one that somebody made; the default one comes by itself.

@@ -27,12 +27,20 @@ async fn the_restored_database_takes_the_name_and_the_old_one_stays_beside_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_restored_database_has_the_groups_of_the_old_one() {
+async fn the_restored_database_has_the_groups_and_the_tags_of_the_old_one() {
     let world = world();
+    let tag =
+        "&Tags.Tag.1.Key=backup&Tags.Tag.1.Value=nightly&Tags.Tag.2.Key=ecolaura-deploy:served&Tags.Tag.2.Value=true";
+    let arn = "arn:aws:rds:eu-central-1:111122223333:db:shop";
+    assert_eq!(world.rds.answer(&format!("Action=AddTagsToResource&ResourceName={arn}{tag}")).0, 200);
     let database = world.instance();
     let restored = RestoreDatabase::new(&database).apply(&cx(), RestorePoint::Latest).await.unwrap().output;
     let verify = VerifyDatabase::new(&database, Arc::new(Answering(true)));
     verify.apply(&cx(), restored.clone()).await.unwrap();
+    let name = restored.new.database.name();
+    let seen = world.rds.answer(&format!("Action=DescribeDBInstances&DBInstanceIdentifier={name}")).1;
+    assert!(seen.contains("<Key>backup</Key><Value>nightly</Value>"), "{seen}");
+    assert!(!seen.contains(":served"), "it has not: {seen}");
 
     world.rds.set_parameters(restored.new.database.name(), "default.postgres16");
     let verify = VerifyDatabase::new(&database, Arc::new(Answering(false)));
