@@ -262,3 +262,16 @@ async fn taking_a_role_on_is_granted() {
     deployer(&fake, &cx).await.identity(&cx).await.unwrap();
     granted::exactly(&calls, [Role::new("arn:aws:iam::111122223333:role/deployer").taking_on()]);
 }
+
+#[tokio::test]
+async fn a_role_is_taken_on_as_its_owner_wants_it() {
+    let (fake, cx) = (sts(&[60]), cx());
+    let role = Role::new("arn:aws:iam::111122223333:role/deployer").session("release-7").external_id("shop-1");
+    let role = role.length(Duration::from_hours(2));
+    fake.account(1).as_role(&role, cx.redactor()).await.identity(&cx).await.unwrap();
+    let asked = fake.asked().remove(0).text();
+    let fields = ["RoleArn=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fdeployer", "RoleSessionName=release-7"];
+    for field in fields.into_iter().chain(["ExternalId=shop-1", "DurationSeconds=7200"]) {
+        assert!(asked.split('&').any(|known| known == field), "{field}: {asked}");
+    }
+}

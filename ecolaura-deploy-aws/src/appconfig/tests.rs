@@ -144,3 +144,18 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
     let scope = fake.serve().account(1).scope(&cx()).await.unwrap();
     granted::exactly(&calls, flags.grants(&scope));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_is_waited_for_until_it_has_baked_unless_that_is_accepted() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!(fake.last(), ("AppConfig.AllAtOnce".to_owned(), "COMPLETE"));
+
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    let flags = flags_of(&fake).accept_baking().strategy("AppConfig.Linear50PercentEvery30Seconds");
+    flags.set(&cx(), &switch("off", "on")).await.unwrap();
+    let (strategy, state) = fake.last();
+    assert_eq!(strategy, "AppConfig.Linear50PercentEvery30Seconds");
+    assert_ne!(state, "DEPLOYING");
+    assert_eq!(flags.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "on"));
+}

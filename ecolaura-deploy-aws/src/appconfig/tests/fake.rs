@@ -42,6 +42,8 @@ struct State {
     slow: bool,
     /// What is done the next time it is asked for, and not answered.
     lost: Option<&'static str>,
+    /// What the last deployment was begun with.
+    strategy: String,
     /// Whether nobody may look at a deployment.
     hidden: bool,
     /// How many items an answer has at the most; 0 is all of them.
@@ -113,6 +115,12 @@ impl FakeAppConfig {
     /// Answers with one item at a time.
     pub(super) fn in_pages(&self) {
         self.0.lock().unwrap().page = 1;
+    }
+
+    /// The strategy and the state of the last deployment.
+    pub(super) fn last(&self) -> (String, &'static str) {
+        let state = self.0.lock().unwrap();
+        (state.strategy.clone(), state.deployments.last().map_or("", Deployment::state))
     }
 
     /// How many versions there are.
@@ -198,7 +206,7 @@ impl State {
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let (profile, version, what) =
             (text("ConfigurationProfileId"), text("ConfigurationVersion"), text("Description"));
-        assert_eq!(text("DeploymentStrategyId"), "AppConfig.AllAtOnce");
+        self.strategy = text("DeploymentStrategyId");
         self.deployments.push(Deployment { profile, version, what, looks: 3, taken_back: self.take_back.clone() });
         Answer::json(&json!({"DeploymentNumber": self.deployments.len(), "State": "DEPLOYING"}))
     }

@@ -24,6 +24,8 @@ async fn the_restored_database_takes_the_name_and_the_old_one_stays_beside_it() 
     let result = world.run(|database| way_back(database, false), None).await;
     assert!(matches!(result, Some(RunResult::Succeeded)), "{result:?}");
     assert_eq!(world.listing(), ["shop db-FAKE0002 available", "shop-old db-FAKE0001 available"]);
+    let seen = world.rds.answer("Action=DescribeDBInstances&DBInstanceIdentifier=shop").1;
+    assert!(seen.contains("<DeletionProtection>true</DeletionProtection>"), "as the old one: {seen}");
 }
 
 #[tokio::test(start_paused = true)]
