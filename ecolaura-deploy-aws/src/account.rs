@@ -25,6 +25,7 @@ pub(crate) use self::connect::retries;
 pub(crate) use self::lifetime::minutes;
 #[cfg(feature = "s3")]
 pub(crate) use self::renewal::{Renewal, renewing};
+pub(crate) use self::role::NotTakenOn;
 pub use self::{connect::Connect, lasting::Lasting, lifetime::Lifetime, role::Role};
 use crate::error::Call;
 

@@ -15,7 +15,7 @@ use ecolaura_deploy_core::{
 };
 
 use self::{
-    calls::{Calls, Deployment, Ended},
+    calls::{Calls, Deployment, Ended, header},
     document::Document,
 };
 use crate::{Account, Scope, access::Grant, key};
@@ -175,14 +175,16 @@ impl AppConfigFlags {
             return Ok(version.clone());
         }
         let newest = calls.newest().await?;
-        if let Some((version, description)) = &newest
-            && description == what
-            && calls.document(version).await?.says_the_same(wanted)
-        {
-            return Ok(version.clone());
+        if let Some(version) = calls.made(newest.as_ref(), wanted, what).await? {
+            return Ok(version);
         }
         calls.create(wanted, newest.map(|(version, _)| version), what).await
     }
+}
+
+/// The error of who could not look at a deployment, which goes on.
+fn under_way(error: Error) -> Error {
+    if error.effect() == Effect::None { error.with_effect(Effect::Unknown) } else { error }
 }
 
 fn busy(operation: &'static str, other: &Deployment) -> Error {
@@ -228,11 +230,11 @@ impl FeatureFlags for AppConfigFlags {
         }
         document.set(OPERATION, &change.flag, &change.to)?;
         let key = key::of_effect(cx, &format!("{} {} {}", change.flag, change.from, change.to)).to_hex();
-        let what = format!("{OURS} {} {}: {}", &key[..16], change.flag, change.to);
+        let what = header(&format!("{OURS} {} {}: {}", &key[..16], change.flag, change.to));
         let version = self.version(&calls, &document, &before, &what).await?;
         let number = calls.start(&version, &what).await?;
         cx.status(format!("deployment {number} of version {version}"));
-        match self.ended(&calls, number).await? {
+        match self.ended(&calls, number).await.map_err(under_way)? {
             ended if ended.complete => Ok(()),
             ended => Err(refused(change, &ended)),
         }

@@ -12,6 +12,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, Retry, causes};
 
+use crate::account::NotTakenOn;
+
 #[cfg(feature = "s3")]
 pub(crate) use self::codes::is_expired;
 
@@ -235,15 +237,27 @@ impl Refusal {
 }
 
 /// The error where nobody gave credentials.
-pub(crate) fn no_credentials(cx: &Context, operation: &'static str, error: &(dyn StdError + 'static)) -> Error {
-    let message = format!("there are no credentials: {}", clean(cx, &causes(error)));
-    Error::new(ErrorKind::Unauthenticated, operation, message).advice(
-        "set AWS_PROFILE, log in, or run where a role is given: a pod with an identity, an instance with a profile",
-    )
+pub(crate) fn no_credentials(cx: &Context, operation: &'static str, cause: &(dyn StdError + 'static)) -> Error {
+    let message = format!("there are no credentials: {}", clean(cx, &causes(cause)));
+    let error = Error::new(ErrorKind::Unauthenticated, operation, message);
+    match behind::<NotTakenOn>(cause) {
+        Some(NotTakenOn { arn, .. }) => error.with("role", arn).advice(
+            "allow `sts:AssumeRole` on the role to whoever takes it on, and let its own trust name them; a length or an \
+             external id may be refused too",
+        ),
+        None => error.advice(
+            "set AWS_PROFILE, log in, or run where a role is given: a pod with an identity, an instance with a profile",
+        ),
+    }
 }
 
 /// The failure to get credentials behind `error`, if it is that.
 fn credentials<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
+    behind(error)
+}
+
+/// The first of the causes that is a `T`.
+fn behind<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     std::iter::successors(Some(error), |error| (**error).source()).find_map(|error| error.downcast_ref())
 }
 

@@ -106,7 +106,7 @@ impl Answer {
     }
 }
 
-type Handler = dyn Fn(&Asked) -> Answer + Send + Sync;
+pub(crate) type Handler = dyn Fn(&Asked) -> Answer + Send + Sync;
 
 /// The fake. Who we are it knows by itself.
 #[derive(Clone)]
@@ -124,6 +124,11 @@ impl fmt::Debug for FakeAws {
 impl FakeAws {
     pub(crate) fn new(handler: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         Self { handler: Arc::new(handler), asked: Arc::default() }
+    }
+
+    /// What it answers, for a fake that answers otherwise at times.
+    pub(crate) fn handler(&self) -> Arc<Handler> {
+        Arc::clone(&self.handler)
     }
 
     /// What was asked until now, but for who we are.

@@ -43,6 +43,9 @@
 //! | `cloudwatch` | 64 |
 //! | `security-groups` | 214 |
 
+#[cfg(test)]
+extern crate self as ecolaura_deploy_aws;
+
 pub mod access;
 mod account;
 #[cfg(feature = "appconfig")]
@@ -55,6 +58,10 @@ mod error;
 )]
 mod fake;
 
+#[cfg(test)]
+#[path = "../tests/aws/calls.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod calls;
 #[cfg(feature = "cloudwatch")]
 pub mod cloudwatch;
 #[cfg(feature = "ecr")]
@@ -63,6 +70,8 @@ pub mod ecr;
 pub mod eks;
 #[cfg(any(all(test, any(feature = "iam", feature = "rds")), all(feature = "rds", feature = "test-util")))]
 mod form;
+#[cfg(test)]
+mod granted;
 #[cfg(any(feature = "appconfig", feature = "rds", feature = "secrets-manager", feature = "security-groups"))]
 mod key;
 #[cfg(feature = "s3")]

@@ -52,6 +52,8 @@ pub use self::{
 
 /// What is ours has these tags.
 mod tags {
+    /// What their names begin with.
+    pub(super) const PREFIX: &str = "ecolaura-deploy:";
     /// Under which key it was asked for.
     pub(super) const KEY: &str = "ecolaura-deploy:key";
     /// Of which database it was taken, or which one it was restored beside.

@@ -68,7 +68,8 @@ pub enum Answer {
 /// IAM looks at the policies of the role or the user, at its boundary and at those of the organization. It does not look
 /// at those of a session, nor at those of resources: what only a bucket or a key allows is said to be missing.
 ///
-/// Where it may not be asked, or there is nobody to ask about, that is the answer, with the reason.
+/// Where it may not be asked, there is nobody to ask about, or the answer depends on what only a real call has, that is
+/// the answer, with the reason.
 pub async fn simulate(account: &Account, cx: &Context, policy: &Policy) -> Result<Answer> {
     let identity = account.identity(cx).await?;
     let client = Client::new(account.sdk_config());
@@ -77,25 +78,35 @@ pub async fn simulate(account: &Account, cx: &Context, policy: &Policy) -> Resul
         Principal::Role { name, arn } => whole(account, cx, &client, &name, arn).await?,
         Principal::Nobody(why) => return Ok(Answer::NotChecked { why: why.to_owned() }),
     };
-    let mut missing = BTreeSet::new();
+    let (mut missing, mut open) = (BTreeSet::new(), BTreeSet::new());
     for grant in policy.grants() {
         match evaluate(account, cx, &client, &principal, grant).await {
-            Ok(found) => missing.extend(found),
+            Ok(found) => {
+                let (sure, unsure): (Vec<_>, Vec<_>) = found.into_iter().partition(|denied| denied.without.is_empty());
+                missing.extend(sure.into_iter().map(|denied| denied.missing));
+                open.extend(unsure.into_iter().map(Denied::open));
+            }
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
                 return Ok(Answer::NotChecked { why: error.report() });
             }
             Err(error) => return Err(error),
         }
     }
-    if missing.is_empty() {
+    if missing.is_empty() && open.is_empty() {
         return Ok(Answer::Allowed { principal });
+    }
+    if missing.is_empty() {
+        return Ok(Answer::NotChecked { why: open.into_iter().collect::<Vec<_>>().join("; ") });
     }
     Ok(Answer::Missing { principal, missing: missing.into_iter().collect() })
 }
 
 /// What asking takes, of the role or the user `principal`.
 pub fn simulating(principal: &str) -> Grant {
-    Grant::new(["iam:GetRole", "iam:SimulatePrincipalPolicy"], [principal])
+    // Only of roles the path has to be asked for.
+    let is_role = principal.contains(":role/");
+    let actions = ["iam:SimulatePrincipalPolicy", "iam:GetRole"];
+    Grant::new(actions.into_iter().take(if is_role { 2 } else { 1 }), [principal])
 }
 
 /// Whom IAM can be asked about.
@@ -144,35 +155,41 @@ async fn evaluate(
     client: &Client,
     principal: &str,
     grant: &Grant,
-) -> Result<Vec<Missing>> {
-    let (mut missing, mut next) = (Vec::new(), None);
+) -> Result<Vec<Denied>> {
+    let (mut found, mut next) = (Vec::new(), None);
     loop {
         let call = account.reads((cx, OPERATION), "iam:SimulatePrincipalPolicy", principal);
         let request = client.simulate_principal_policy().policy_source_arn(principal).set_marker(next);
         let request = request.set_action_names(Some(grant.actions().map(str::to_owned).collect()));
         let request = request.set_resource_arns(Some(grant.resources().map(str::to_owned).collect()));
-        let page = call.send(request.set_context_entries(Some(context(grant))).send()).await?;
-        missing.extend(page.evaluation_results().iter().flat_map(denied));
+        let page = call.send(request.set_context_entries(Some(context(grant, account.region()))).send()).await?;
+        found.extend(page.evaluation_results().iter().flat_map(denied));
         next = page.marker.filter(|_| page.is_truncated);
         if next.is_none() {
-            return Ok(missing);
+            return Ok(found);
         }
     }
 }
 
-/// The conditions of a grant, as they will be when its calls are made: fulfilled.
-fn context(grant: &Grant) -> Vec<ContextEntry> {
+/// Services whose calls are all made to one region, whatever the account's is.
+const GLOBAL: [&str; 4] = ["cloudfront:", "iam:", "organizations:", "route53:"];
+
+/// What will be so when the calls of a grant are made: its conditions are fulfilled, and they go to `region`.
+fn context(grant: &Grant, region: &str) -> Vec<ContextEntry> {
+    const REGION: &str = "aws:RequestedRegion";
     let keys = grant.conditions.iter().flat_map(|(operator, keys)| keys.iter().map(move |known| (operator, known)));
-    keys.map(|(operator, (key, values))| {
-        let kind = kind(operator, values.len() > 1);
-        let values = values.iter().cloned().collect();
-        ContextEntry::builder()
-            .context_key_name(key)
-            .context_key_type(kind)
-            .set_context_key_values(Some(values))
-            .build()
-    })
-    .collect()
+    let mut entries: Vec<_> = keys
+        .map(|(operator, (key, values))| entry(key, kind(operator, values.len() > 1), values.iter().cloned().collect()))
+        .collect();
+    let is_global = |action: &str| GLOBAL.iter().any(|service| action.starts_with(service));
+    if !grant.actions().any(is_global) && !entries.iter().any(|known| known.context_key_name() == Some(REGION)) {
+        entries.push(entry(REGION, Kind::String, vec![region.to_owned()]));
+    }
+    entries
+}
+
+fn entry(key: &str, kind: Kind, values: Vec<String>) -> ContextEntry {
+    ContextEntry::builder().context_key_name(key).context_key_type(kind).set_context_key_values(Some(values)).build()
 }
 
 fn kind(operator: &str, several: bool) -> Kind {
@@ -191,14 +208,32 @@ fn kind(operator: &str, several: bool) -> Kind {
     }
 }
 
+/// Something that IAM does not allow.
+struct Denied {
+    missing: Missing,
+    /// What the policies ask for and IAM was not told: a real call has it, and may be allowed by it.
+    without: BTreeSet<String>,
+}
+
+impl Denied {
+    fn open(self) -> String {
+        let (Missing { action, resource, .. }, without) = (self.missing, self.without);
+        let without: Vec<_> = without.iter().map(|key| format!("`{key}`")).collect();
+        format!("{action} on {resource} depends on {}, which only a call has", without.join(", "))
+    }
+}
+
 /// What of a result is not allowed: of each resource, where they were told apart.
-fn denied(result: &EvaluationResult) -> Vec<Missing> {
+fn denied(result: &EvaluationResult) -> Vec<Denied> {
     let organization = result.organizations_decision_detail().is_some_and(|known| !known.allowed_by_organizations());
-    let missing = |resource: &str, decision: &Decision, bounded: bool, by: Vec<&str>| {
-        (*decision != Decision::Allowed).then(|| Missing {
-            action: result.eval_action_name().to_owned(),
-            resource: resource.to_owned(),
-            why: why(decision, organization, bounded, &by),
+    let denied = |resource: &str, (decision, bounded): (&Decision, bool), by: Vec<&str>, unknown: &[String]| {
+        (*decision != Decision::Allowed).then(|| Denied {
+            missing: Missing {
+                action: result.eval_action_name().to_owned(),
+                resource: resource.to_owned(),
+                why: why(decision, organization, bounded, &by),
+            },
+            without: result.missing_context_values().iter().chain(unknown).cloned().collect(),
         })
     };
     let whole =
@@ -207,13 +242,14 @@ fn denied(result: &EvaluationResult) -> Vec<Missing> {
     if specific.is_empty() {
         let by = result.matched_statements().iter().filter_map(|statement| statement.source_policy_id()).collect();
         let resource = result.eval_resource_name().unwrap_or("*");
-        return missing(resource, result.eval_decision(), whole, by).into_iter().collect();
+        return denied(resource, (result.eval_decision(), whole), by, &[]).into_iter().collect();
     }
     let each = specific.iter().filter_map(|known| {
         let bounded = known.permissions_boundary_decision_detail();
         let bounded = bounded.is_some_and(|known| !known.allowed_by_permissions_boundary());
         let by = known.matched_statements().iter().filter_map(|statement| statement.source_policy_id()).collect();
-        missing(known.eval_resource_name(), known.eval_resource_decision(), whole || bounded, by)
+        let decision = (known.eval_resource_decision(), whole || bounded);
+        denied(known.eval_resource_name(), decision, by, known.missing_context_values())
     });
     each.collect()
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_config::{identity::IdentityCache, sts::AssumeRoleProvider};
 use aws_credential_types::{
     Credentials,
-    provider::{self, ProvideCredentials, SharedCredentialsProvider, future},
+    provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 use aws_types::SdkConfig;
 use ecolaura_deploy_core::{
@@ -16,9 +16,13 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::{connect::Telling, lifetime::until};
+use crate::{CALLS, access::Grant};
 
 /// How long before their end credentials are renewed anyway.
 const EARLY: Duration = Duration::from_mins(5);
+
+/// How long they have to last at least for a call.
+const LATE: Duration = Duration::from_mins(1);
 
 /// A role to work as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,11 @@ impl Role {
         Self { external: Some(id.into()), ..self }
     }
 
+    /// What taking it on takes, of whoever does; the role's own trust has to name them too.
+    pub fn taking_on(&self) -> Grant {
+        Grant::new(["sts:AssumeRole"], [&self.arn])
+    }
+
     /// `base` as this role.
     pub(super) async fn taken_on(&self, base: &SdkConfig, redactor: &Redactor) -> (SdkConfig, Arc<Assumed>) {
         let mut builder = AssumeRoleProvider::builder(&self.arn).session_name(&self.session).configure(base);
@@ -61,7 +70,7 @@ impl Role {
             builder = builder.external_id(id);
         }
         let provider = Telling::new(builder.build().await, redactor);
-        let assumed = Arc::new(Assumed { provider, held: Mutex::default() });
+        let assumed = Arc::new(Assumed { arn: self.arn.clone(), provider, held: Mutex::default() });
         // The SDK would hold on to what it was given until seconds before its end.
         let config = base.to_builder().identity_cache(IdentityCache::no_cache());
         let provider = SharedCredentialsProvider::new(Holding(Arc::clone(&assumed)));
@@ -71,6 +80,7 @@ impl Role {
 
 /// The credentials of a role, which are held for all.
 pub(crate) struct Assumed {
+    arn: String,
     provider: Telling,
     held: Mutex<Option<Credentials>>,
 }
@@ -83,9 +93,43 @@ impl Assumed {
         if let Some(credentials) = held.as_ref().filter(|held| lasts(held, left, now)) {
             return Ok(credentials.clone());
         }
-        let credentials = self.provider.provide_credentials().await?;
+        tracing::debug!(target: CALLS, action = "sts:AssumeRole", resource = self.arn, "call");
+        let given = self.provider.provide_credentials().await;
+        let credentials = given.map_err(|source| {
+            CredentialsError::provider_error(NotTakenOn { arn: self.arn.clone(), source: Box::new(source) })
+        })?;
         *held = Some(credentials.clone());
         Ok(credentials)
+    }
+
+    /// Credentials for a call. While STS cannot be reached, those that are held serve until shortly before their end.
+    async fn serving(&self, now: Timestamp) -> provider::Result {
+        match self.lasting(EARLY, now).await {
+            Ok(credentials) => Ok(credentials),
+            Err(error) => {
+                let held = self.held.lock().await;
+                held.as_ref().filter(|held| lasts(held, LATE, now)).cloned().ok_or(error)
+            }
+        }
+    }
+}
+
+/// That a role cannot be taken on.
+#[derive(Debug)]
+pub(crate) struct NotTakenOn {
+    pub(crate) arn: String,
+    source: Box<CredentialsError>,
+}
+
+impl fmt::Display for NotTakenOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sts:AssumeRole on {}", self.arn)
+    }
+}
+
+impl std::error::Error for NotTakenOn {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
     }
 }
 
@@ -107,6 +151,6 @@ impl ProvideCredentials for Holding {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.0.lasting(EARLY, SystemClock.now()))
+        future::ProvideCredentials::new(self.0.serving(SystemClock.now()))
     }
 }

@@ -7,10 +7,13 @@ use aws_credential_types::{
     credential_feature::AwsCredentialFeature,
     provider::{ProvideCredentials, error::CredentialsError, future},
 };
-use ecolaura_deploy_core::{Secret, clock::FixedClock};
+use ecolaura_deploy_core::{Effect, Secret, clock::FixedClock};
 
 use super::*;
-use crate::fake::{ACCOUNT, Answer, FakeAws, REGION, cx, unknown};
+use crate::{
+    fake::{ACCOUNT, Answer, FakeAws, REGION, cx, unknown},
+    granted,
+};
 
 #[tokio::test]
 async fn who_we_are_is_asked_once_and_names_where_resources_are() {
@@ -212,5 +215,63 @@ async fn a_step_begins_with_credentials_that_last_or_not_at_all() {
         let result = runner.run(&cx, plan).await.unwrap().result;
         assert_eq!(matches!(result, RunResult::Succeeded), planned == 30, "{result:?}");
         assert_eq!(times(&fake), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_be_taken_on_is_named_with_what_has_to_be_allowed() {
+    let fake = FakeAws::new(|_| Answer::xml_refusal(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"));
+    let cx = cx();
+    let account = deployer(&fake, &cx).await;
+    let errors =
+        [account.identity(&cx).await.unwrap_err(), account.lasting(&cx, Duration::from_mins(1)).await.unwrap_err()];
+    for error in errors {
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthenticated, Effect::None), "{error:?}");
+        for said in ["sts:AssumeRole on arn:aws:iam::111122223333:role/deployer", "AccessDenied"] {
+            assert!(error.message().contains(said), "{said}: {error:?}");
+        }
+        assert!(error.advice_text().unwrap().contains("its own trust"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn while_sts_is_gone_what_is_held_serves_to_its_end() {
+    // The second time it does not answer.
+    for (minutes, serves) in [(3, true), (0, false)] {
+        let (given, asked) = (sts(if minutes == 3 { &[3] } else { &[0] }), std::sync::atomic::AtomicUsize::new(0));
+        let given = given.handler();
+        let fake = FakeAws::new(move |call: &crate::fake::Asked| match call.operation.as_str() {
+            "AssumeRole" if asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 => Answer::Lost,
+            _ => given(call),
+        });
+        let cx = cx();
+        let account = deployer(&fake, &cx).await;
+        account.lasting(&cx, Duration::ZERO).await.unwrap();
+        assert_eq!(account.identity(&cx).await.is_ok(), serves, "{minutes}");
+        // What has to last is not begun with less.
+        let error = account.lasting(&cx, Duration::from_mins(30)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+        assert!(times(&fake) > 1);
+    }
+}
+
+#[tokio::test]
+async fn taking_a_role_on_is_granted() {
+    let calls = granted::record();
+    let (fake, cx) = (sts(&[60]), cx());
+    deployer(&fake, &cx).await.identity(&cx).await.unwrap();
+    granted::exactly(&calls, [Role::new("arn:aws:iam::111122223333:role/deployer").taking_on()]);
+}
+
+#[tokio::test]
+async fn a_role_is_taken_on_as_its_owner_wants_it() {
+    let (fake, cx) = (sts(&[60]), cx());
+    let role = Role::new("arn:aws:iam::111122223333:role/deployer").session("release-7").external_id("shop-1");
+    let role = role.length(Duration::from_hours(2));
+    fake.account(1).as_role(&role, cx.redactor()).await.identity(&cx).await.unwrap();
+    let asked = fake.asked().remove(0).text();
+    let fields = ["RoleArn=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fdeployer", "RoleSessionName=release-7"];
+    for field in fields.into_iter().chain(["ExternalId=shop-1", "DurationSeconds=7200"]) {
+        assert!(asked.split('&').any(|known| known == field), "{field}: {asked}");
     }
 }

@@ -1,9 +1,15 @@
 //! The calls on versions and deployments.
 
 use aws_sdk_appconfig::{
-    Client, operation::start_deployment::StartDeploymentError, primitives::Blob, types::DeploymentState as State,
+    Client,
+    operation::{
+        create_hosted_configuration_version::CreateHostedConfigurationVersionError as CreateError,
+        start_deployment::StartDeploymentError,
+    },
+    primitives::Blob,
+    types::DeploymentState as State,
 };
-use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
+use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result};
 
 use super::{OURS, Place, document::Document};
 use crate::{Account, CALLS, Scope, error::Call};
@@ -124,28 +130,55 @@ impl<'a> Calls<'a> {
         Document::read(self.operation, &content)
     }
 
-    /// The number and the description of the newest version.
+    /// The number and the description of the newest version. Nobody promises an order.
     pub(super) async fn newest(&self) -> Result<Option<(String, String)>> {
-        let call = self.reads("appconfig:ListHostedConfigurationVersions", self.profile());
-        let request = self.client.list_hosted_configuration_versions().application_id(&self.place.application);
-        let answer = call.send(request.configuration_profile_id(&self.place.profile).send()).await?;
-        let newest = answer.items().iter().max_by_key(|item| item.version_number());
-        Ok(newest.map(|item| (item.version_number().to_string(), item.description().unwrap_or_default().to_owned())))
+        let (mut newest, mut next): (Option<(i32, String)>, _) = (None, None);
+        loop {
+            let call = self.reads("appconfig:ListHostedConfigurationVersions", self.profile());
+            let request = self.client.list_hosted_configuration_versions().application_id(&self.place.application);
+            let request = request.configuration_profile_id(&self.place.profile).set_next_token(next);
+            let page = call.send(request.send()).await?;
+            let known = page.items().iter();
+            let known = known.map(|item| (item.version_number(), item.description().unwrap_or_default().to_owned()));
+            newest = newest.into_iter().chain(known).max_by_key(|(number, _)| *number);
+            next = page.next_token;
+            if next.is_none() {
+                return Ok(newest.map(|(number, what)| (number.to_string(), what)));
+            }
+        }
+    }
+
+    /// The newest version, if it was made for `what` and says what `wanted` says.
+    pub(super) async fn made(
+        &self,
+        newest: Option<&(String, String)>,
+        wanted: &Document,
+        what: &str,
+    ) -> Result<Option<String>> {
+        let Some((version, _)) = newest.filter(|(_, description)| description == what) else { return Ok(None) };
+        Ok(self.document(version).await?.says_the_same(wanted).then(|| version.clone()))
     }
 
     /// Makes a version behind `newest`. Versions are never changed. Fails with `Conflict` if somebody else made one
-    /// meanwhile.
+    /// meanwhile; one that an attempt made whose answer was lost is taken.
     pub(super) async fn create(&self, document: &Document, newest: Option<String>, what: &str) -> Result<String> {
         let call = self.writes("appconfig:CreateHostedConfigurationVersion", self.profile());
         let request = self.client.create_hosted_configuration_version().application_id(&self.place.application);
         let request = request.configuration_profile_id(&self.place.profile).content_type("application/json");
-        let request = request.content(Blob::new(document.bytes())).description(header(what));
+        let request = request.content(Blob::new(document.bytes())).description(what);
         let newest = newest.and_then(|version| version.parse().ok());
-        let answer = call.send(request.set_latest_version_number(newest).send()).await?;
-        Ok(answer.version_number().to_string())
+        match call.attempt(request.set_latest_version_number(newest).send()).await? {
+            Ok(answer) => Ok(answer.version_number().to_string()),
+            Err(error) if error.as_service_error().is_some_and(CreateError::is_conflict_exception) => {
+                let made = self.made(self.newest().await?.as_ref(), document, what).await?;
+                made.ok_or_else(|| call.failed(&error))
+            }
+            Err(error) => Err(call.failed(&error)),
+        }
     }
 
-    /// Begins to deploy `version`. Fails with `Conflict` if another deployment of the environment goes on.
+    /// Begins to deploy `version`. Fails with `Conflict` if another deployment of the environment goes on; one that an
+    /// attempt began whose answer was lost is taken.
     pub(super) async fn start(&self, version: &str, what: &str) -> Result<i32> {
         let Place { application, environment, profile, strategy } = self.place;
         let strategy_arn = self.scope.arn("appconfig", format_args!("deploymentstrategy/{strategy}"));
@@ -159,12 +192,25 @@ impl<'a> Calls<'a> {
         match call.attempt(request.send()).await? {
             Ok(answer) => Ok(answer.deployment_number()),
             Err(error) if error.as_service_error().is_some_and(StartDeploymentError::is_conflict_exception) => {
-                Err(call
-                    .failed(&error)
-                    .advice("another deployment goes on in the environment; wait until it is complete, then run again"))
+                let begun = self.begun(what).await.map_err(|error| error.with_effect(Effect::Unknown))?;
+                begun.ok_or_else(|| {
+                    call.failed(&error).advice(
+                        "another deployment goes on in the environment; wait until it is complete, then run again",
+                    )
+                })
             }
             Err(error) => Err(call.failed(&error)),
         }
+    }
+
+    /// The deployment that goes on for `what`.
+    async fn begun(&self, what: &str) -> Result<Option<i32>> {
+        for known in self.deployments().await?.iter().filter(|known| known.goes_on(false)) {
+            if self.get(known.number).await?.description() == Some(what) {
+                return Ok(Some(known.number));
+            }
+        }
+        Ok(None)
     }
 
     async fn get(&self, number: i32) -> Result<aws_sdk_appconfig::operation::get_deployment::GetDeploymentOutput> {
@@ -194,6 +240,6 @@ impl<'a> Calls<'a> {
 }
 
 /// A description travels in a header, which takes no other letters.
-fn header(text: &str) -> String {
+pub(super) fn header(text: &str) -> String {
     text.chars().map(|letter| if letter.is_ascii_graphic() || letter == ' ' { letter } else { '?' }).collect()
 }

@@ -17,7 +17,7 @@ use ecolaura_deploy_core::{
 
 use self::fake::{FakeAppConfig, Kind};
 use super::AppConfigFlags;
-use crate::fake::cx;
+use crate::{fake::cx, granted};
 
 fn flags_of(fake: &FakeAppConfig) -> AppConfigFlags {
     AppConfigFlags::new("appconfig".parse().unwrap(), &fake.serve().account(1), "app", "prod", "flags")
@@ -99,4 +99,63 @@ async fn a_deployment_that_takes_too_long_may_still_come() {
     let flags = flags_of(&fake).patience(Duration::from_mins(1));
     let error = flags.set(&cx(), &switch("off", "on")).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_did_whose_answer_was_lost_is_not_taken_for_somebody_elses() {
+    for lost in ["hostedconfigurationversions", "deployments"] {
+        let fake = FakeAppConfig::new(Kind::AppConfig);
+        fake.lose(lost);
+        let account = fake.serve().account(2);
+        let flags = AppConfigFlags::new("appconfig".parse().unwrap(), &account, "app", "prod", "flags");
+        flags.set(&cx(), &switch("off", "on")).await.unwrap();
+        assert_eq!((fake.deployed(), fake.versions()), (vec!["1".to_owned(), "2".to_owned()], 2), "{lost}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_nobody_may_look_at_may_still_come() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.hide();
+    let error = flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::PermissionDenied, Effect::Unknown), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deployments_and_versions_on_later_pages_are_seen() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.in_pages();
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    flags_of(&fake).set(&cx(), &switch("on", "off")).await.unwrap();
+    assert_eq!(fake.deployed(), ["1", "2", "1"]);
+    fake.make_version("new-checkout", "on");
+    let disabled = FlagChange::new("new-checkout", FlagState::new(true, "off"), FlagState::new(false, "off"));
+    flags_of(&fake).set(&cx(), &disabled).await.unwrap();
+    assert_eq!(fake.deployed(), ["1", "2", "1", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_is_granted_and_no_grant_is_unused() {
+    let calls = granted::record();
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    let flags = flags_of(&fake);
+    flags.set(&cx(), &switch("off", "on")).await.unwrap();
+    flags.get(&cx(), "new-checkout").await.unwrap();
+    let scope = fake.serve().account(1).scope(&cx()).await.unwrap();
+    granted::exactly(&calls, flags.grants(&scope));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_is_waited_for_until_it_has_baked_unless_that_is_accepted() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!(fake.last(), ("AppConfig.AllAtOnce".to_owned(), "COMPLETE"));
+
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    let flags = flags_of(&fake).accept_baking().strategy("AppConfig.Linear50PercentEvery30Seconds");
+    flags.set(&cx(), &switch("off", "on")).await.unwrap();
+    let (strategy, state) = fake.last();
+    assert_eq!(strategy, "AppConfig.Linear50PercentEvery30Seconds");
+    assert_ne!(state, "DEPLOYING");
+    assert_eq!(flags.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "on"));
 }

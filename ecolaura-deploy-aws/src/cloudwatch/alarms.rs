@@ -14,7 +14,7 @@ use ecolaura_deploy_core::{
     steps::Analyst,
 };
 
-use crate::{Account, Scope, access::Grant};
+use crate::{Account, access::Grant};
 
 const OPERATION: &str = "cloudwatch.alarms";
 
@@ -40,39 +40,39 @@ impl Alarms {
         Self { silence: true, ..self }
     }
 
-    /// What looking takes.
-    pub fn looking(&self, scope: &Scope) -> Grant {
-        let arns = self.names.iter().map(|name| scope.arn("cloudwatch", format_args!("alarm:{name}")));
-        Grant::new(["cloudwatch:DescribeAlarms"], arns)
+    /// What looking takes. To who may look at some alarms only, `CloudWatch` does not show composite ones.
+    pub fn looking() -> Grant {
+        Grant::new(["cloudwatch:DescribeAlarms"], ["*"])
     }
 
     /// The worst of them, and a line for each.
     pub async fn verdict(&self, cx: &Context) -> Result<(Verdict, Vec<String>)> {
-        let scope = self.account.scope(cx).await?;
-        let (mut verdict, mut lines) = (Verdict::Pass, Vec::new());
-        for name in &self.names {
-            let (found, line) = self.state(cx, &scope, name).await?;
-            if worse(found, verdict) {
-                verdict = found;
-            }
-            lines.push(line);
-        }
-        if self.names.is_empty() {
-            return Ok((Verdict::NoData, vec!["no alarm is named".to_owned()]));
-        }
-        Ok((verdict, lines))
+        let states = self.states(cx).await?;
+        Ok((worst(&states), states.into_iter().map(|(_, line)| line).collect()))
     }
 
-    async fn state(&self, cx: &Context, scope: &Scope, name: &str) -> Result<(Verdict, String)> {
-        let arn = scope.arn("cloudwatch", format_args!("alarm:{name}"));
-        let call = self.account.reads((cx, OPERATION), "cloudwatch:DescribeAlarms", arn);
+    /// How each of them is, and in a line.
+    async fn states(&self, cx: &Context) -> Result<Vec<(Verdict, String)>> {
+        cx.check(OPERATION)?;
+        let mut states = Vec::with_capacity(self.names.len());
+        for name in &self.names {
+            states.push(self.state(cx, name).await?);
+        }
+        if states.is_empty() {
+            states.push((Verdict::NoData, "no alarm is named".to_owned()));
+        }
+        Ok(states)
+    }
+
+    async fn state(&self, cx: &Context, name: &str) -> Result<(Verdict, String)> {
+        let call = self.account.reads((cx, OPERATION), "cloudwatch:DescribeAlarms", "*");
         let request = self.client.describe_alarms().alarm_names(name);
         let request = request.alarm_types(AlarmType::MetricAlarm).alarm_types(AlarmType::CompositeAlarm);
         let answer = call.send(request.send()).await?;
         let metric = answer.metric_alarms().first().map(|alarm| (alarm.state_value(), alarm.state_reason()));
         let composite = answer.composite_alarms().first().map(|alarm| (alarm.state_value(), alarm.state_reason()));
         let Some((state, reason)) = metric.or(composite) else {
-            return Ok((Verdict::NoData, format!("{name}: there is no such alarm in {}", scope.region)));
+            return Ok((Verdict::NoData, format!("{name}: there is no such alarm in {}", self.account.region())));
         };
         let verdict = match state {
             Some(StateValue::Ok) => Verdict::Pass,
@@ -86,15 +86,20 @@ impl Alarms {
     }
 }
 
-fn worse(one: Verdict, other: Verdict) -> bool {
-    let rank = |verdict| match verdict {
+fn rank(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Pass => 0,
         Verdict::Inconclusive => 1,
         Verdict::NoData => 2,
         Verdict::Error => 3,
         Verdict::Fail => 4,
-    };
-    rank(one) > rank(other)
+    }
+}
+
+/// The worst of `states`.
+fn worst(states: &[(Verdict, String)]) -> Verdict {
+    let verdicts = states.iter().map(|(verdict, _)| *verdict);
+    verdicts.max_by_key(|verdict| rank(*verdict)).unwrap_or(Verdict::NoData)
 }
 
 impl fmt::Debug for Alarms {
@@ -148,13 +153,13 @@ impl<T: Leaf> Step for AlarmGate<T> {
     }
 
     async fn apply(&self, cx: &Context, subject: T) -> Result<Applied<Admitted<T>, NoUndo>> {
-        let (verdict, lines) = self.alarms.verdict(cx).await?;
-        cx.evidence(format!("alarms: {verdict:?}"), lines.clone());
+        let states = self.alarms.states(cx).await?;
+        let verdict = worst(&states);
+        cx.evidence(format!("alarms: {verdict:?}"), states.iter().map(|(_, line)| line.clone()).collect());
         if verdict == Verdict::Pass {
             return Ok(Applied::new(Admitted::by_gate(self.kind(), subject)));
         }
-        let quiet = |line: &String| line.contains(": OK: ");
-        let said: Vec<_> = lines.into_iter().filter(|line| !quiet(line)).collect();
+        let said: Vec<_> = states.into_iter().filter(|(one, _)| *one != Verdict::Pass).map(|(_, line)| line).collect();
         Err(Error::new(ErrorKind::GateRefused, OPERATION, format!("{verdict:?}: {}", said.join("; ")))
             .advice("see to what rings, then run again"))
     }

@@ -13,7 +13,8 @@ use ecolaura_deploy_core::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Layout {
-    /// An Application Load Balancer measures for them.
+    /// An Application Load Balancer measures for them. Errors are the answers of targets with a status from 500 on, and
+    /// connections that targets did not take: those the balancer answers by itself.
     LoadBalancer {
         /// Its dimension `LoadBalancer`: `app/shop/50dc6c495c0c9188`.
         balancer: String,
@@ -89,7 +90,11 @@ pub(super) fn asked(layout: &Layout, query: &MetricQuery, period: i32) -> Result
     let requests = series(REQUESTS, requests, "Sum");
     Ok(match &query.measure {
         Measure::Requests => vec![requests],
-        Measure::ErrorRate => vec![requests, series(PART, errors, "Sum")],
+        Measure::ErrorRate => {
+            let refused = matches!(layout, Layout::LoadBalancer { .. });
+            let refused = refused.then(|| series(REFUSED, "TargetConnectionErrorCount", "Sum"));
+            [requests, series(PART, errors, "Sum")].into_iter().chain(refused).collect()
+        }
         Measure::MeanLatency => {
             vec![requests, series(PART, latency, "Sum"), series(OBSERVED, latency, "SampleCount")]
         }
@@ -114,6 +119,7 @@ pub(super) fn asked(layout: &Layout, query: &MetricQuery, period: i32) -> Result
 
 pub(super) const REQUESTS: &str = "requests";
 pub(super) const PART: &str = "part";
+pub(super) const REFUSED: &str = "refused";
 pub(super) const OBSERVED: &str = "observed";
 
 fn stat_query(

@@ -9,7 +9,7 @@ use ecolaura_deploy_core::{
 };
 use jiff::Timestamp;
 
-use super::layout::{OBSERVED, PART, REQUESTS};
+use super::layout::{OBSERVED, PART, REFUSED, REQUESTS};
 
 /// From when to when is asked, in seconds. `CloudWatch` keeps points at whole periods: a question between them would
 /// count parts of points, or none. The newest periods, which are still filling, are left out.
@@ -60,8 +60,12 @@ impl Reading {
         let count = count(requests);
         let value = match measure {
             Measure::Requests => requests,
-            // Without errors there are no points of them.
-            Measure::ErrorRate => requests.filter(|all| *all > 0.0).map(|all| self.sum(PART).unwrap_or_default() / all),
+            Measure::ErrorRate => {
+                // Without errors there are no points of them; one request may try several connections.
+                let errors =
+                    [PART, REFUSED].into_iter().filter_map(|id| self.sum(id)).fold(0.0, |all, some| all + some);
+                requests.filter(|all| *all > 0.0).map(|all| errors.min(all) / all)
+            }
             Measure::MeanLatency => {
                 let observed = self.sum(OBSERVED).filter(|observed| *observed > 0.0);
                 observed.zip(self.sum(PART)).map(|(observed, sum)| sum / observed)

@@ -16,7 +16,10 @@ use ecolaura_deploy_core::{
 
 use self::fake::{FakeCloudWatch, Page};
 use super::{reading::span, *};
-use crate::fake::{FakeAws, cx, unknown};
+use crate::{
+    fake::{FakeAws, cx, unknown},
+    granted,
+};
 
 fn source(fake: &FakeAws) -> CloudWatchMetrics {
     CloudWatchMetrics::new("cloudwatch".parse().unwrap(), &fake.account(1), Layout::services("Shop"))
@@ -97,7 +100,7 @@ async fn the_question_goes_to_the_target_group_at_whole_minutes() {
     let clock = FixedClock::new("2026-11-26T10:07:43Z".parse().unwrap());
     source.query(&cx().with_clock(Arc::new(clock)), &query(Measure::ErrorRate)).await.unwrap();
     let asked = fake::asked(&fake);
-    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(asked[1].starts_with("AWS/ApplicationELB HTTPCode_Target_5XX_Count Sum 60"), "{asked:?}");
     assert!(asked[1].contains("TargetGroup=targetgroup/web/2"), "{asked:?}");
     let mut stable = query(Measure::Requests);
@@ -111,12 +114,13 @@ async fn the_question_goes_to_the_target_group_at_whole_minutes() {
 #[tokio::test]
 async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
     let fake = FakeCloudWatch::new().alarm("calm", "OK").alarm("loud", "ALARM").alarm("new", "INSUFFICIENT_DATA");
-    let fake = fake.serve();
+    let fake = fake.composite("site", "OK").composite("shop", "ALARM").serve();
     let alarms = |names: &[&str]| Alarms::new(&fake.account(1), names.iter().copied());
-    AlarmGate::new(Arc::new(alarms(&["calm"]))).apply(&cx(), true).await.unwrap();
+    AlarmGate::new(Arc::new(alarms(&["calm", "site"]))).apply(&cx(), true).await.unwrap();
     for (names, verdict, said) in [
         (&["calm", "loud", "new"][..], Verdict::Fail, "loud: ALARM"),
         (&["calm", "new"], Verdict::NoData, "new: INSUFFICIENT_DATA"),
+        (&["calm", "shop"], Verdict::Fail, "shop: ALARM"),
         (&["calm", "gone"], Verdict::NoData, "there is no such alarm"),
         (&[], Verdict::NoData, "no alarm is named"),
     ] {
@@ -126,4 +130,29 @@ async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
         assert!(error.report().contains(said) && !error.report().contains("calm"), "{error:?}");
     }
     assert_eq!(alarms(&["new"]).tolerating_silence().verdict(&cx()).await.unwrap().0, Verdict::Pass);
+}
+
+#[tokio::test]
+async fn a_target_that_takes_no_connection_has_failed_its_requests() {
+    let fake = FakeCloudWatch::new().series("RequestCount/Sum", &[10.0]);
+    let fake = fake.series("HTTPCode_Target_5XX_Count/Sum", &[1.0]).series("TargetConnectionErrorCount/Sum", &[4.0]);
+    let service = || ServiceName::new("backend").unwrap();
+    let layout = || Layout::load_balancer("app/shop/1").target_group(service(), Track::Candidate, "targetgroup/web/2");
+    let rate = |fake: FakeCloudWatch| async move {
+        let source = CloudWatchMetrics::new("cloudwatch".parse().unwrap(), &fake.serve().account(1), layout());
+        source.query(&cx(), &query(Measure::ErrorRate)).await.unwrap().value
+    };
+    assert_eq!(rate(fake.clone()).await, Some(0.5));
+    // Each request tried more than one target.
+    assert_eq!(rate(fake.series("TargetConnectionErrorCount/Sum", &[30.0])).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn every_call_is_granted_and_no_grant_is_unused() {
+    let calls = granted::record();
+    let fake = backend().alarm("calm", "OK").serve();
+    source(&fake).query(&cx(), &query(Measure::Requests)).await.unwrap();
+    Alarms::new(&fake.account(1), ["calm"]).verdict(&cx()).await.unwrap();
+    // Composite alarms are shown only to who may look at all.
+    granted::exactly(&calls, [CloudWatchMetrics::reading(), Alarms::looking()]);
 }

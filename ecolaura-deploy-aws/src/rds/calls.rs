@@ -1,5 +1,7 @@
 //! The calls that look at databases, and those on snapshots.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_sdk_rds::{
     Client,
     operation::{
@@ -12,7 +14,7 @@ use aws_sdk_rds::{
     types::{DbClusterSnapshot, DbSnapshot, Tag},
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
+use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use super::{
@@ -89,13 +91,16 @@ pub(super) struct Calls<'a> {
     pub(super) operation: &'static str,
     pub(super) client: Client,
     pub(super) scope: Scope,
+    /// Whether RDS has begun something.
+    begun: AtomicBool,
 }
 
 impl<'a> Calls<'a> {
     pub(super) async fn new(account: &'a Account, (cx, operation): (&'a Context, &'static str)) -> Result<Self> {
         cx.check(operation)?;
         let scope = account.scope(cx).await?;
-        Ok(Self { account, cx, operation, client: Client::new(account.sdk_config()), scope })
+        let (client, begun) = (Client::new(account.sdk_config()), AtomicBool::new(false));
+        Ok(Self { account, cx, operation, client, scope, begun })
     }
 
     pub(super) async fn of(database: &'a RdsDatabase, within: (&'a Context, &'static str)) -> Result<Self> {
@@ -108,6 +113,32 @@ impl<'a> Calls<'a> {
 
     pub(super) fn writes(&self, action: &'static str, resource: impl Into<String>) -> Call<'_> {
         self.account.writes((self.cx, self.operation), action, resource)
+    }
+
+    /// What came of a call that begins something, by the refusals that `known` knows.
+    pub(super) fn asked<T, E>(
+        &self,
+        call: &Call<'_>,
+        answer: std::result::Result<T, SdkError<E, HttpResponse>>,
+        known: impl FnOnce(&E) -> Option<Asked>,
+    ) -> Result<Asked>
+    where
+        E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let Err(error) = answer else {
+            self.begun.store(true, Ordering::Relaxed);
+            return Ok(Asked::Begun);
+        };
+        error.as_service_error().and_then(known).ok_or_else(|| call.failed(&error))
+    }
+
+    /// `error` of a call that may itself have done nothing, where those before it have: what was begun has to be undone,
+    /// also if it was only looking that failed.
+    pub(super) fn behind(&self, error: Error) -> Error {
+        match error.effect() {
+            Effect::None if self.begun.load(Ordering::Relaxed) => error.with_effect(Effect::Partial),
+            _ => error,
+        }
     }
 
     /// Says that a call needs `action` on `resource` too, which IAM asks for beside its own.
@@ -234,7 +265,7 @@ impl<'a> Calls<'a> {
                 let request = self.client.create_db_snapshot().db_instance_identifier(name);
                 let request = request.db_snapshot_identifier(id).set_tags(Some(tags)).send();
                 let call = self.writes("rds:CreateDBSnapshot", arn);
-                asked(&call, call.attempt(request).await?, |error| match error {
+                self.asked(&call, call.attempt(request).await?, |error| match error {
                     CreateDBSnapshotError::DbSnapshotAlreadyExistsFault(_) => Some(Asked::Exists),
                     CreateDBSnapshotError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -245,7 +276,7 @@ impl<'a> Calls<'a> {
                 let request = self.client.create_db_cluster_snapshot().db_cluster_identifier(name);
                 let request = request.db_cluster_snapshot_identifier(id).set_tags(Some(tags)).send();
                 let call = self.writes("rds:CreateDBClusterSnapshot", arn);
-                asked(&call, call.attempt(request).await?, |error| match error {
+                self.asked(&call, call.attempt(request).await?, |error| match error {
                     ClusterSnapshotError::DbClusterSnapshotAlreadyExistsFault(_) => Some(Asked::Exists),
                     ClusterSnapshotError::InvalidDbClusterStateFault(_)
                     | ClusterSnapshotError::InvalidDbClusterSnapshotStateFault(_) => Some(Asked::Busy),
@@ -271,19 +302,6 @@ impl<'a> Calls<'a> {
             }
         }
     }
-}
-
-/// What came of a call, by the refusals that `known` knows.
-pub(super) fn asked<T, E>(
-    call: &Call<'_>,
-    answer: std::result::Result<T, SdkError<E, HttpResponse>>,
-    known: impl FnOnce(&E) -> Option<Asked>,
-) -> Result<Asked>
-where
-    E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let Err(error) = answer else { return Ok(Asked::Begun) };
-    error.as_service_error().and_then(known).ok_or_else(|| call.failed(&error))
 }
 
 /// The tags of what is made for `database` under `key`.

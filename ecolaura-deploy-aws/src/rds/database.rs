@@ -87,7 +87,8 @@ pub(super) fn beside(name: &str, what: &str, key: &Digest) -> String {
     beside_with(name, what, &key.to_hex()[..8])
 }
 
-fn beside_with(name: &str, what: &str, end: &str) -> String {
+/// The same with any `end`.
+pub(super) fn beside_with(name: &str, what: &str, end: &str) -> String {
     let end = format!("-{what}-{end}");
     format!("{}{end}", short(name, LONGEST - end.len()))
 }

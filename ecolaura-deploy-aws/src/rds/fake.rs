@@ -49,6 +49,17 @@ impl FakeRds {
         self.with(|state| state.put_snapshot(name, id))
     }
 
+    /// Somebody takes a snapshot of `name` as `id`, by hand: it has the database's tags, as RDS copies them where nobody
+    /// says others.
+    pub fn take_by_hand(&self, name: &str, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put_snapshot(name, id);
+    }
+
+    /// Answers with so many things at once, and a marker for the others: all of them unless said otherwise.
+    pub fn in_pages_of(self, number: usize) -> Self {
+        self.with(|state| state.page = number)
+    }
+
     /// Puts the database `name` into `status`.
     pub fn set_status(&self, name: &str, status: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).set_status(name, status);

@@ -17,7 +17,7 @@ use ecolaura_deploy_core::Result;
 use jiff::Timestamp;
 
 use super::{
-    calls::{Asked, Calls, asked, mark},
+    calls::{Asked, Calls, mark},
     database::Database,
     seen::{Seen, groups, subnet_group},
     tags,
@@ -93,10 +93,11 @@ impl Calls<'_> {
         match source {
             Source::Snapshot { id, arn } => {
                 Self::implies("rds:RestoreDBInstanceFromDBSnapshot", arn);
+                self.implies_groups("rds:RestoreDBInstanceFromDBSnapshot", instance_groups(old));
                 let call = self.writes("rds:RestoreDBInstanceFromDBSnapshot", target);
                 let request = self.client.restore_db_instance_from_db_snapshot();
                 let request = request.db_snapshot_identifier(id).db_instance_identifier(name);
-                asked(&call, call.attempt(like_instance!(request, old, tags).send()).await?, |error| match error {
+                self.asked(&call, call.attempt(like_instance!(request, old, tags).send()).await?, |error| match error {
                     FromSnapshotError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
                     FromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -105,11 +106,12 @@ impl Calls<'_> {
             Source::Time(time) => {
                 let from = old.db_instance_identifier.clone().unwrap_or_default();
                 Self::implies("rds:RestoreDBInstanceToPointInTime", &Database::Instance(from.clone()).arn(&self.scope));
+                self.implies_groups("rds:RestoreDBInstanceToPointInTime", instance_groups(old));
                 let call = self.writes("rds:RestoreDBInstanceToPointInTime", target);
                 let request = self.client.restore_db_instance_to_point_in_time();
                 let request = request.source_db_instance_identifier(from).target_db_instance_identifier(name);
                 let request = like_instance!(request.restore_time(sent(time)), old, tags);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ToTimeError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
                     ToTimeError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -128,11 +130,12 @@ impl Calls<'_> {
         match source {
             Source::Snapshot { arn, .. } => {
                 Self::implies("rds:RestoreDBClusterFromSnapshot", arn);
+                self.implies_groups("rds:RestoreDBClusterFromSnapshot", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterFromSnapshot", target);
                 let request = self.client.restore_db_cluster_from_snapshot();
                 let request = request.snapshot_identifier(arn).db_cluster_identifier(name);
                 let request = request.set_engine(old.engine.clone()).set_engine_version(old.engine_version.clone());
-                asked(&call, call.attempt(like_cluster!(request, old, tags).send()).await?, |error| match error {
+                self.asked(&call, call.attempt(like_cluster!(request, old, tags).send()).await?, |error| match error {
                     ClusterFromSnapshotError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
                     ClusterFromSnapshotError::InvalidDbClusterSnapshotStateFault(_)
                     | ClusterFromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Asked::Busy),
@@ -142,16 +145,24 @@ impl Calls<'_> {
             Source::Time(time) => {
                 let from = old.db_cluster_identifier.clone().unwrap_or_default();
                 Self::implies("rds:RestoreDBClusterToPointInTime", &Database::Cluster(from.clone()).arn(&self.scope));
+                self.implies_groups("rds:RestoreDBClusterToPointInTime", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterToPointInTime", target);
                 let request = self.client.restore_db_cluster_to_point_in_time();
                 let request = request.source_db_cluster_identifier(from).db_cluster_identifier(name);
                 let request = like_cluster!(request.restore_to_time(sent(time)), old, tags);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ClusterToTimeError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
                     ClusterToTimeError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
                     _ => None,
                 })
             }
+        }
+    }
+
+    /// Says that making a database needs `action` on its groups too: the account's default where none is named.
+    fn implies_groups(&self, action: &'static str, groups: [(&str, Option<&str>); 3]) {
+        for (kind, name) in groups {
+            Self::implies(action, &self.scope.arn("rds", format_args!("{kind}:{}", name.unwrap_or("default"))));
         }
     }
 
@@ -171,8 +182,9 @@ impl Calls<'_> {
             .set_auto_minor_version_upgrade(old.auto_minor_version_upgrade)
             .set_ca_certificate_identifier(old.ca_certificate_identifier.clone())
             .set_tags(Some(tags));
+        self.implies_groups("rds:CreateDBInstance", instance_groups(old));
         let call = self.writes("rds:CreateDBInstance", target);
-        asked(&call, call.attempt(request.send()).await?, |error| match error {
+        self.asked(&call, call.attempt(request.send()).await?, |error| match error {
             CreateDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
             CreateDBInstanceError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
             _ => None,
@@ -188,7 +200,7 @@ impl Calls<'_> {
                 let request = request.new_db_instance_identifier(to).apply_immediately(true);
                 let request = request.set_deletion_protection(protected);
                 let call = self.writes("rds:ModifyDBInstance", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ModifyDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     ModifyDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
                     _ => None,
@@ -199,7 +211,7 @@ impl Calls<'_> {
                 let request = request.new_db_cluster_identifier(to).apply_immediately(true);
                 let request = request.set_deletion_protection(protected);
                 let call = self.writes("rds:ModifyDBCluster", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ModifyDBClusterError::InvalidDbClusterStateFault(_)
                     | ModifyDBClusterError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     ModifyDBClusterError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
@@ -224,7 +236,7 @@ impl Calls<'_> {
                 let request = self.client.delete_db_instance().db_instance_identifier(name);
                 let request = request.skip_final_snapshot(true).delete_automated_backups(true);
                 let call = self.writes("rds:DeleteDBInstance", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     DeleteDBInstanceError::DbInstanceNotFoundFault(_) => Some(Asked::Begun),
                     DeleteDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -233,7 +245,7 @@ impl Calls<'_> {
             Database::Cluster(name) => {
                 let request = self.client.delete_db_cluster().db_cluster_identifier(name).skip_final_snapshot(true);
                 let call = self.writes("rds:DeleteDBCluster", arn);
-                asked(&call, call.attempt(request.send()).await?, |error| match error {
+                self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     DeleteDBClusterError::DbClusterNotFoundFault(_) => Some(Asked::Begun),
                     DeleteDBClusterError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
                     _ => None,
@@ -241,6 +253,17 @@ impl Calls<'_> {
             }
         }
     }
+}
+
+/// The kinds of groups that an instance is in, as ARNs have them, and their names.
+fn instance_groups(old: &DbInstance) -> [(&str, Option<&str>); 3] {
+    let parameters = old.db_parameter_groups().first().and_then(|group| group.db_parameter_group_name());
+    let options = old.option_group_memberships().first().and_then(|group| group.option_group_name());
+    [("pg", parameters), ("og", options), ("subgrp", subnet_group(old))]
+}
+
+fn cluster_groups(old: &DbCluster) -> [(&str, Option<&str>); 3] {
+    [("cluster-pg", old.db_cluster_parameter_group()), ("og", None), ("subgrp", old.db_subnet_group())]
 }
 
 /// The option group, if it is one that somebody made; the default one comes by itself.

@@ -26,7 +26,7 @@ use crate::{Account, Scope, access::Grant, key};
 const OPERATION: &str = "rds.restore";
 
 /// Restores a database beside the one that it is to replace, in the same subnets and with the same security groups,
-/// parameter group and class. RDS would give it the account's defaults. Nobody uses it yet: [`SwitchDatabase`] lets it
+/// parameter group, class and tags. RDS would give it the account's defaults. Nobody uses it yet: [`SwitchDatabase`] lets it
 /// take the name.
 ///
 /// Restored once for a run, however often it is tried. Undone by deleting what was restored, unless it has had the name
@@ -53,7 +53,8 @@ impl RestoreDatabase {
         Self(database.clone())
     }
 
-    /// What restoring takes, undoing included. Of a cluster, for members whose names begin with its own.
+    /// What restoring takes, undoing included. Of a cluster, for members whose names begin with its own. A database that
+    /// is encrypted with a key of your own takes `kms:CreateGrant` and `kms:DescribeKey` on it too.
     pub fn grants(&self, scope: &Scope) -> Vec<Grant> {
         let old = &self.0.database;
         let [from_snapshot, to_time] = restoring(old);
@@ -65,6 +66,7 @@ impl RestoreDatabase {
             ),
             Grant::new([from_snapshot], [old.snapshot_arn(scope, &format!("{}*", old.snapshot_prefix()))]),
             Grant::new([to_time], [old.arn(scope)]),
+            Grant::new([from_snapshot, to_time], groups(old, scope)),
         ];
         if let Database::Cluster(name) = old {
             let member = |name: String| Database::Instance(name).arn(scope);
@@ -72,9 +74,19 @@ impl RestoreDatabase {
             let own = ["rds:AddTagsToResource", "rds:CreateDBInstance", "rds:DeleteDBInstance"];
             grants.push(Grant::new(own, [member(format!("{name}-*-new-*"))]));
             grants.push(Grant::new(["rds:CreateDBInstance"], [old.any_beside("new").arn(scope)]));
+            grants.push(Grant::new(["rds:CreateDBInstance"], groups(&Database::Instance(name.clone()), scope)));
         }
         grants
     }
+}
+
+/// The groups that IAM asks for beside a database that is made. Which they are, the old one's, is not known yet.
+fn groups(database: &Database, scope: &Scope) -> [String; 3] {
+    let parameters = match database {
+        Database::Instance(_) => "pg",
+        Database::Cluster(_) => "cluster-pg",
+    };
+    [parameters, "og", "subgrp"].map(|kind| scope.arn("rds", format_args!("{kind}:*")))
 }
 
 fn describing(database: &Database) -> [&'static str; 1] {
@@ -134,9 +146,11 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    fn marks(&self, point: Timestamp) -> Vec<aws_sdk_rds::types::Tag> {
+    /// The tags of what is made like `old`.
+    fn marks(&self, old: &Seen, point: Timestamp) -> Vec<aws_sdk_rds::types::Tag> {
         let mut marks = marks(self.calls.cx, &self.of.database, &self.key.to_hex());
         marks.push(mark(tags::POINT, &point.to_string()));
+        marks.extend(old.own_tags());
         marks
     }
 
@@ -163,6 +177,10 @@ impl Restoring<'_> {
     }
 
     async fn run(&self, point: &RestorePoint) -> Result<Restored> {
+        self.restored(point).await.map_err(|error| self.calls.behind(error))
+    }
+
+    async fn restored(&self, point: &RestorePoint) -> Result<Restored> {
         let name = self.of.database.beside("new", &self.key);
         // An attempt before may have asked for an earlier "latest".
         let time = match self.calls.find(&name).await?.as_ref().and_then(|seen| seen.tag(tags::POINT)) {
@@ -176,7 +194,9 @@ impl Restoring<'_> {
             RestorePoint::Snapshot(snapshot) => Source::Snapshot { id: &snapshot.id, arn: &snapshot.arn },
             RestorePoint::Time(_) | RestorePoint::Latest => Source::Time(time),
         };
-        let new = self.made(&name, || self.calls.restore(source, &self.old, name.name(), self.marks(time))).await?;
+        let new = self
+            .made(&name, || self.calls.restore(source, &self.old, name.name(), self.marks(&self.old, time)))
+            .await?;
         let members = self.members(&name, time).await?;
         // Members have come since.
         let new = if members.is_empty() { new } else { self.calls.existing(&name).await? };
@@ -198,7 +218,7 @@ impl Restoring<'_> {
             let old = self.calls.existing(&Database::Instance(member.clone())).await?;
             let Seen::Instance(like) = &old else { continue };
             let name = Database::Instance(beside(&member, "new", &self.key));
-            let begin = || self.calls.join(cluster.name(), like, name.name(), self.marks(point));
+            let begin = || self.calls.join(cluster.name(), like, name.name(), self.marks(&old, point));
             let new = self.made(&name, begin).await?;
             pairs.push(Pair { old: placed(&old), new: placed(&new) });
         }

@@ -12,9 +12,10 @@ use jiff::Timestamp;
 
 use super::{
     calls::{Calls, SeenSnapshot},
-    database::{Database, RdsDatabase},
+    database::{Database, RdsDatabase, beside_with},
     restore::discard,
     seen::Seen,
+    snapshot::id,
     tags,
 };
 use crate::{Scope, access::Grant};
@@ -103,14 +104,12 @@ impl RdsRetention {
 
     async fn old(&self, calls: &Calls<'_>) -> Result<Vec<Old>> {
         let database = &self.database.database;
-        let ours =
-            |seen: &SeenSnapshot| seen.tag(tags::DATABASE) == Some(database.name()) && seen.tag(tags::KEY).is_some();
         let mut snapshots = calls.snapshots(database).await?;
-        snapshots.retain(ours);
+        snapshots.retain(|seen| seen.tag(tags::DATABASE) == Some(database.name()) && is_taken_here(seen, database));
         let now = calls.cx.clock().now();
         let mut old: Vec<_> = surplus(snapshots, self.keep).into_iter().filter(|old| self.is_due(old, now)).collect();
         let restored = calls.restored_beside(database).await?.into_iter();
-        old.extend(restored.filter_map(|seen| unused(&seen)).filter(|old| self.is_due(old, now)));
+        old.extend(restored.filter_map(|seen| unused(&seen, database)).filter(|old| self.is_due(old, now)));
         Ok(old)
     }
 
@@ -125,6 +124,12 @@ impl RdsRetention {
             What::Restored(database, key) => discard(calls, (database, key), &self.database).await,
         }
     }
+}
+
+/// Whether it has the name that its key gives. Tags alone say little: RDS copies those of a restored database to the
+/// snapshots that anybody takes of it, and to databases that are restored from those.
+fn is_taken_here(seen: &SeenSnapshot, database: &Database) -> bool {
+    seen.tag(tags::KEY).is_some_and(|key| seen.id.starts_with(&id(database, key, 1)))
 }
 
 /// The snapshots beyond the newest `keep` that can be restored.
@@ -148,12 +153,12 @@ fn surplus(mut snapshots: Vec<SeenSnapshot>, keep: usize) -> Vec<Old> {
 }
 
 /// A restored database that never had the name of the one that it was to replace.
-fn unused(seen: &Seen) -> Option<Old> {
-    let key = seen.tag(tags::KEY)?.to_owned();
-    if seen.tag(tags::SERVED).is_some() || seen.status() == "deleting" {
+fn unused(seen: &Seen, beside: &Database) -> Option<Old> {
+    let (database, key) = (seen.database(), seen.tag(tags::KEY)?.to_owned());
+    let is_ours = database.name() == beside_with(beside.name(), "new", key.get(..8)?);
+    if !is_ours || seen.tag(tags::SERVED).is_some() || seen.status() == "deleting" {
         return None;
     }
-    let database = seen.database();
     let found = "it was restored by a run that did not switch to it; it costs as a database does";
     let leftover = Leftover::new("restored database", database.to_string(), found, "delete the database");
     let leftover = seen.since().into_iter().fold(leftover, Leftover::since);

@@ -48,12 +48,22 @@ impl Seen {
         Identity { resource: text(resource), key: self.tag(tags::KEY).map(str::to_owned) }
     }
 
-    pub(super) fn tag(&self, key: &str) -> Option<&str> {
-        let tags = match self {
+    fn tags(&self) -> &[Tag] {
+        match self {
             Self::Instance(seen) => seen.tag_list(),
             Self::Cluster(seen) => seen.tag_list(),
-        };
-        tag(tags, key)
+        }
+    }
+
+    pub(super) fn tag(&self, key: &str) -> Option<&str> {
+        tag(self.tags(), key)
+    }
+
+    /// The tags that its owners gave it: backups, policies and bills go by them.
+    pub(super) fn own_tags(&self) -> impl Iterator<Item = Tag> {
+        let others =
+            |tag: &&Tag| !["aws:", tags::PREFIX].iter().any(|start| tag.key().unwrap_or(start).starts_with(start));
+        self.tags().iter().filter(others).cloned()
     }
 
     /// `postgres 16.4`

@@ -72,7 +72,8 @@ impl RdsDatabase {
         let calls = Calls::of(self, (cx, OPERATION)).await?;
         for number in 1..=TRIES {
             let id = id(&self.database, &key, number);
-            if let Taken::Whole(seen) = self.taken(&calls, &id, &key).await? {
+            let taken = self.taken(&calls, &id, &key).await.map_err(|error| calls.behind(error))?;
+            if let Taken::Whole(seen) = taken {
                 return finished(&self.database, *seen);
             }
             cx.warn(format!("RDS failed to take snapshot {id}"));
@@ -135,9 +136,9 @@ impl RdsDatabase {
 }
 
 /// The name of the snapshot for `key`.
-fn id(database: &Database, key: &str, number: u32) -> String {
+pub(super) fn id(database: &Database, key: &str, number: u32) -> String {
     let again = if number > 1 { format!("-{number}") } else { String::new() };
-    format!("{}{}{again}", database.snapshot_prefix(), &key[..16])
+    format!("{}{}{again}", database.snapshot_prefix(), key.get(..16).unwrap_or(key))
 }
 
 fn finished(database: &Database, seen: SeenSnapshot) -> Result<Snapshot> {

@@ -129,12 +129,17 @@ impl Walk<'_> {
         Ok(if asked == Asked::Begun { "renaming" } else { "busy" }.to_owned())
     }
 
+    /// `error` behind the last rename.
+    fn done(error: Error) -> Error {
+        if error.effect() == Effect::None { error.with_effect(Effect::Complete) } else { error }
+    }
+
     async fn all(&self, moves: &[Move]) -> Result<()> {
         for (done, step) in moves.iter().enumerate() {
             self.calls.cx.progress("renames", done as u64, Some(moves.len() as u64));
             self.go(step).await.map_err(|error| match (error.effect(), done) {
                 (Effect::None, 1..) => error.with_effect(Effect::Partial),
-                _ => error,
+                _ => self.calls.behind(error),
             })?;
         }
         Ok(())
@@ -189,7 +194,8 @@ impl Step for SwitchDatabase {
             self.accepted.covers(restored.point, cx.clock().now())?;
         }
         walk.all(&moves).await?;
-        let endpoint = calls.existing(&self.database.database).await?.endpoint(OPERATION)?;
+        let seen = calls.existing(&self.database.database).await;
+        let endpoint = seen.and_then(|seen| seen.endpoint(OPERATION)).map_err(Walk::done)?;
         cx.evidence(
             "switched",
             vec![

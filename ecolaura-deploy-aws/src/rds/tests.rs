@@ -1,5 +1,6 @@
 //! What is asked of RDS, and when: by a small RDS that takes its time as the real one does.
 
+mod granted;
 mod killed;
 mod restoring;
 mod retaining;

@@ -11,6 +11,9 @@ use ipnet::IpNet;
 use super::rule::{Peer, Ports, Rule};
 use crate::{Account, CALLS, Scope};
 
+/// How many values a filter may have.
+const VALUES: usize = 200;
+
 /// The calls of one operation.
 pub(super) struct Calls<'a> {
     account: &'a Account,
@@ -59,8 +62,12 @@ impl<'a> Calls<'a> {
             let call = self.account.reads((self.cx, self.operation), "ec2:DescribeSecurityGroups", "*");
             call.send(self.client.describe_security_groups().group_ids(group).send()).await?;
         }
-        let groups = Filter::builder().name("group-id").set_values(Some(groups.to_vec())).build();
-        self.filtered(groups).await
+        let mut found = Vec::new();
+        for groups in groups.chunks(VALUES) {
+            let groups = Filter::builder().name("group-id").set_values(Some(groups.to_vec())).build();
+            found.extend(self.filtered(groups).await?);
+        }
+        Ok(found)
     }
 
     /// The rules that have a tag and let something in.
@@ -91,7 +98,9 @@ impl<'a> Calls<'a> {
         description: &str,
         tags: Vec<(&str, String)>,
     ) -> Result<Option<Rule>> {
-        tracing::debug!(target: CALLS, action = "ec2:CreateTags", resource = rules_arn(&self.scope), "implied");
+        for action in ["ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags"] {
+            tracing::debug!(target: CALLS, action, resource = rules_arn(&self.scope), "implied");
+        }
         let call = self.account.writes(
             (self.cx, self.operation),
             "ec2:AuthorizeSecurityGroupIngress",

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ecolaura_deploy_core::{
-    Context, Error, Result,
+    Context, Effect, Error, Result,
     plan::{Action, Change, World},
     step::{Applied, EffectClass, Leaf, NoUndo, Planned, Probed, Step, StepPlan, UndoData, Undoer},
 };
@@ -88,6 +88,8 @@ impl OpenIngress {
         let actions = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"];
         vec![
             Grant::new(actions, [group_arn(scope, &self.ingress.group)]),
+            // With tags for the rule, IAM asks for the rule too.
+            Grant::new(["ec2:AuthorizeSecurityGroupIngress"], [rules_arn(scope)]),
             Grant::new(["ec2:CreateTags"], [rules_arn(scope)]).when(
                 "StringEquals",
                 "ec2:CreateAction",
@@ -119,14 +121,19 @@ impl OpenIngress {
         let until = self.until(cx)?;
         let description = format!("ecolaura-deploy: run {}, until {until:.0}", cx.run_id());
         let tags = vec![
-            (tags::KEY, key),
+            (tags::KEY, key.clone()),
             (tags::ENVIRONMENT, cx.environment().to_string()),
             (tags::RUN, cx.run_id().to_owned()),
             (tags::UNTIL, until.to_string()),
         ];
         match calls.open((group, peer, ports), &description, tags).await? {
             Some(rule) => Ok(Opened { group: group.clone(), rule: Some(rule.id), until }),
+            // The SDK asks again where an answer was lost: then the rule is there already, and ours.
             None => {
+                let looked = calls.rules_tagged(tags::KEY, &key).await;
+                if let Some(rule) = looked.map_err(|error| error.with_effect(Effect::Unknown))?.first() {
+                    return Ok(opened(rule));
+                }
                 cx.warn(format!("{} is open already, by a rule that is not ours: it stays", self.ingress));
                 Ok(Opened { group: group.clone(), rule: None, until })
             }

@@ -1,9 +1,15 @@
 //! What rules are found to be.
 
-use ecolaura_deploy_core::{Verdict, analysis::scan::AllowEntry};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use ecolaura_deploy_core::{Verdict, analysis::scan::AllowEntry, step::Step as _};
 use jiff::civil::{Date, date};
 
 use super::*;
+use crate::fake::{Answer, Asked, FakeAws, cx, unknown};
 
 const TODAY: Date = date(2026, 11, 26);
 
@@ -76,4 +82,63 @@ fn ports_are_read_as_ec2_writes_them() {
     assert_eq!(Ports::of("6", Some(22), Some(22)), Ports::tcp(22));
     assert_eq!(Ports::of("icmp", Some(-1), Some(-1)), Ports::Other("icmp".to_owned()));
     assert!(Ports::of("tcp", None, None).has(22), "what is not said is everything");
+}
+
+/// A rule as EC2 writes it.
+fn item(id: &str, group: &str) -> String {
+    let rule = format!("<securityGroupRuleId>{id}</securityGroupRuleId><groupId>{group}</groupId>");
+    let rule = format!("{rule}<isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>5432</fromPort>");
+    format!("<item>{rule}<toPort>5432</toPort><cidrIpv4>192.0.2.0/28</cidrIpv4></item>")
+}
+
+fn rules(items: &str, next: &str) -> Answer {
+    let inner = format!("<securityGroupRuleSet>{items}</securityGroupRuleSet>{next}");
+    Answer::Text(200, format!("<DescribeSecurityGroupRulesResponse>{inner}</DescribeSecurityGroupRulesResponse>"))
+}
+
+#[tokio::test]
+async fn a_rule_whose_answer_was_lost_is_ours_and_one_of_somebody_else_is_not() {
+    for (second, expected) in [(item("sgr-1", "sg-db"), Some("sgr-1")), (String::new(), None)] {
+        let looks = AtomicUsize::new(0);
+        let fake = FakeAws::new(move |asked: &Asked| match asked.operation.as_str() {
+            "DescribeSecurityGroupRules" if looks.fetch_add(1, Ordering::SeqCst) == 0 => rules("", ""),
+            "DescribeSecurityGroupRules" => rules(&second, ""),
+            "AuthorizeSecurityGroupIngress" => {
+                let error = "<Error><Code>InvalidPermission.Duplicate</Code><Message>it is there</Message></Error>";
+                Answer::Text(400, format!("<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"))
+            }
+            _ => unknown(),
+        });
+        let ingress = Ingress::new("sg-db", addresses("192.0.2.0/28"), Ports::tcp(5432), Duration::from_mins(30));
+        let opened = OpenIngress::new(&fake.account(1), ingress).apply(&cx(), ()).await.unwrap().output;
+        assert_eq!(opened.rule.as_deref(), expected);
+    }
+}
+
+#[tokio::test]
+async fn rules_on_later_pages_and_of_many_groups_are_judged() {
+    let fake = FakeAws::new(|asked: &Asked| {
+        let text = asked.text();
+        match asked.operation.as_str() {
+            "DescribeSecurityGroups" => Answer::Text(
+                200,
+                "<DescribeSecurityGroupsResponse><securityGroupInfo/></DescribeSecurityGroupsResponse>".to_owned(),
+            ),
+            "DescribeSecurityGroupRules" if text.contains("Filter.1.Value.201=") => {
+                let error = "<Error><Code>InvalidParameterValue</Code><Message>too many</Message></Error>";
+                Answer::Text(400, format!("<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"))
+            }
+            "DescribeSecurityGroupRules" if !text.contains("NextToken=") => {
+                rules(&item("sgr-1", "sg-1"), "<nextToken>page-2</nextToken>")
+            }
+            "DescribeSecurityGroupRules" => rules(&item("sgr-2", "sg-1"), ""),
+            _ => unknown(),
+        }
+    });
+    let ids = (0..201).map(|number| format!("sg-{number}"));
+    let policy = GroupPolicy::new().network("10.0.0.0/8".parse().unwrap());
+    let gate = SecurityGroupGate::<bool>::new(&fake.account(1), Groups::ids(ids), policy);
+    let error = gate.apply(&cx(), true).await.unwrap_err();
+    // Two pages for 200 groups, and two for the last one.
+    assert_eq!(error.report().matches("unknown-peer").count(), 4, "{error:?}");
 }

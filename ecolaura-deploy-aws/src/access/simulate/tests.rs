@@ -6,17 +6,26 @@ use super::{Answer as Said, *};
 use crate::{
     fake::{Answer, Asked, FakeAws, cx, unknown},
     form::Form,
+    granted,
 };
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/teams/deployer";
 
 /// An IAM that denies what `decide` says: the decision and what else stands in the result.
 fn iam(decide: impl Fn(&str, &str) -> &'static str + Send + Sync + 'static) -> (FakeAws, Arc<Mutex<Vec<Form>>>) {
+    iam_of(ROLE, decide)
+}
+
+/// One in which we are `role`.
+fn iam_of(
+    role: &'static str,
+    decide: impl Fn(&str, &str) -> &'static str + Send + Sync + 'static,
+) -> (FakeAws, Arc<Mutex<Vec<Form>>>) {
     let forms = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&forms);
     let fake = FakeAws::new(move |asked: &Asked| match asked.operation.as_str() {
         "GetRole" => {
-            let role = format!("<Path>/teams/</Path><RoleName>deployer</RoleName><RoleId>A</RoleId><Arn>{ROLE}</Arn>");
+            let role = format!("<Path>/teams/</Path><RoleName>deployer</RoleName><RoleId>A</RoleId><Arn>{role}</Arn>");
             let role = format!("<Role>{role}<CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>");
             Answer::Text(200, format!("<GetRoleResponse><GetRoleResult>{role}</GetRoleResult></GetRoleResponse>"))
         }
@@ -99,12 +108,72 @@ async fn the_role_behind_a_session_is_asked_about_with_its_path_and_the_conditio
     assert_eq!(said, Said::Allowed { principal: ROLE.to_owned() });
     let forms = forms.lock().unwrap();
     assert!(forms.iter().all(|form| form.get("PolicySourceArn") == Some(ROLE)));
-    let conditions = forms.iter().filter_map(|form| {
-        let entry = |name: &str| form.text(&format!("ContextEntries.member.1.{name}"));
-        form.get("ContextEntries.member.1.ContextKeyName")?;
-        Some([entry("ContextKeyName"), entry("ContextKeyType"), entry("ContextKeyValues.member.1")])
+    let entries = |form: &Form| -> Vec<_> {
+        let entry = |number: u32| {
+            let part = |name: &str| form.get(&format!("ContextEntries.member.{number}.{name}")).map(str::to_owned);
+            Some([part("ContextKeyName")?, part("ContextKeyType")?, part("ContextKeyValues.member.1")?].join(" "))
+        };
+        (1..).map_while(entry).collect()
+    };
+    let region = "aws:RequestedRegion string eu-central-1".to_owned();
+    let expected = [vec!["ec2:CreateAction string RunInstances".to_owned(), region.clone()], vec![region]];
+    let mut found: Vec<_> = forms.iter().map(entries).collect();
+    found.sort_by_key(|entries| std::cmp::Reverse(entries.len()));
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn what_depends_on_the_call_itself_is_said_and_stops_no_run() {
+    let unsure = |decision: &str| {
+        let keys = "<MissingContextValues><member>aws:SourceVpce</member></MissingContextValues>";
+        &*format!("{decision} {keys}").leak()
+    };
+    for decision in ["implicitDeny", "explicitDeny"] {
+        let said = unsure(decision);
+        let (fake, _) = iam(move |action, resource| match (action, resource) {
+            // Of several resources, and of one.
+            ("s3:PutObject", "arn:aws:s3:::b/*") | ("ec2:CreateTags", _) => said,
+            _ => "allowed",
+        });
+        let answer = simulate(&fake.account(1), &cx(), &plan()).await.unwrap();
+        let Said::NotChecked { why } = &answer else { panic!("{answer:?}") };
+        for call in ["s3:PutObject on arn:aws:s3:::b/*", "ec2:CreateTags on *"] {
+            assert!(why.contains(&format!("{call} depends on `aws:SourceVpce`")), "{why}");
+        }
+        AccessGate::<bool>::new(&fake.account(1), plan().grants().to_vec()).apply(&cx(), true).await.unwrap();
+
+        let (fake, _) = iam(move |action, _| if action == "s3:PutObject" { said } else { "implicitDeny" });
+        let answer = simulate(&fake.account(1), &cx(), &plan()).await.unwrap();
+        let Said::Missing { missing, .. } = &answer else { panic!("{answer:?}") };
+        assert!(missing.iter().all(|missing| missing.action != "s3:PutObject"), "{missing:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_on_a_later_page_is_missing_too() {
+    let fake = FakeAws::new(|asked| {
+        let form = Form::parse(&asked.text());
+        match asked.operation.as_str() {
+            "SimulatePrincipalPolicy" => {}
+            "GetRole" => return Answer::xml_refusal(403, "AccessDenied", "not authorized"),
+            _ => return unknown(),
+        }
+        let result = |action: &str, decision: &str, rest: &str| {
+            let result = format!("<EvalActionName>{action}</EvalActionName><EvalResourceName>*</EvalResourceName>");
+            let result = format!("<member>{result}<EvalDecision>{decision}</EvalDecision></member>");
+            let inner = format!("<EvaluationResults>{result}</EvaluationResults>{rest}");
+            let result = format!("<SimulatePrincipalPolicyResult>{inner}</SimulatePrincipalPolicyResult>");
+            Answer::Text(200, format!("<SimulatePrincipalPolicyResponse>{result}</SimulatePrincipalPolicyResponse>"))
+        };
+        match form.get("Marker") {
+            None => result("a:First", "allowed", "<IsTruncated>true</IsTruncated><Marker>page 2</Marker>"),
+            Some(_) => result("a:Second", "implicitDeny", "<IsTruncated>false</IsTruncated>"),
+        }
     });
-    assert_eq!(conditions.collect::<Vec<_>>(), [["ec2:CreateAction", "string", "RunInstances"]]);
+    let policy = Policy::of([Grant::new(["a:First", "a:Second"], ["*"])]);
+    let answer = simulate(&fake.account(1), &cx(), &policy).await.unwrap();
+    let Said::Missing { missing, .. } = &answer else { panic!("{answer:?}") };
+    assert_eq!(missing.iter().map(|missing| missing.action.as_str()).collect::<Vec<_>>(), ["a:Second"]);
 }
 
 #[tokio::test]
@@ -132,4 +201,16 @@ fn who_can_be_asked_about_follows_from_the_identity() {
     assert_eq!(role("arn:aws:iam::1:user/teams/ann"), "arn:aws:iam::1:user/teams/ann");
     assert!(role("arn:aws:iam::1:root").contains("root user"));
     assert!(role("arn:aws:sts::1:federated-user/ann").contains("federated"));
+}
+
+#[tokio::test]
+async fn every_call_is_granted_and_no_grant_is_unused() {
+    let calls = granted::record();
+    let (fake, _) = iam_of("arn:aws:iam::111122223333:role/deployer", |_, _| "allowed");
+    let gate = AccessGate::<bool>::new(&fake.account(1), plan().grants().to_vec());
+    gate.apply(&cx(), true).await.unwrap();
+    let scope = fake.account(1).scope(&cx()).await.unwrap();
+    granted::exactly(&calls, [gate.grant(&scope, "role/deployer")]);
+    // A user has no path that has to be asked for.
+    assert!(!gate.grant(&scope, "user/ann").actions().any(|action| action == "iam:GetRole"));
 }

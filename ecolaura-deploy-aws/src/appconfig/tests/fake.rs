@@ -40,6 +40,14 @@ struct State {
     deployments: Vec<Deployment>,
     take_back: Option<String>,
     slow: bool,
+    /// What is done the next time it is asked for, and not answered.
+    lost: Option<&'static str>,
+    /// What the last deployment was begun with.
+    strategy: String,
+    /// Whether nobody may look at a deployment.
+    hidden: bool,
+    /// How many items an answer has at the most; 0 is all of them.
+    page: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -94,6 +102,32 @@ impl FakeAppConfig {
         self.0.lock().unwrap().slow = true;
     }
 
+    /// Does what is posted to `.../WHAT` next, and does not answer.
+    pub(super) fn lose(&self, what: &'static str) {
+        self.0.lock().unwrap().lost = Some(what);
+    }
+
+    /// Lets nobody look at a deployment.
+    pub(super) fn hide(&self) {
+        self.0.lock().unwrap().hidden = true;
+    }
+
+    /// Answers with one item at a time.
+    pub(super) fn in_pages(&self) {
+        self.0.lock().unwrap().page = 1;
+    }
+
+    /// The strategy and the state of the last deployment.
+    pub(super) fn last(&self) -> (String, &'static str) {
+        let state = self.0.lock().unwrap();
+        (state.strategy.clone(), state.deployments.last().map_or("", Deployment::state))
+    }
+
+    /// How many versions there are.
+    pub(super) fn versions(&self) -> usize {
+        self.0.lock().unwrap().versions.len()
+    }
+
     /// The versions that were deployed, in order.
     pub(super) fn deployed(&self) -> Vec<String> {
         self.0.lock().unwrap().deployments.iter().map(|known| known.version.clone()).collect()
@@ -106,24 +140,34 @@ impl FakeAppConfig {
                 return unknown();
             }
             let (method, path) = asked.operation.split_once(' ').unwrap();
-            let path = path.split('?').next().unwrap();
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let start = query.split('&').find_map(|part| part.strip_prefix("next_token="));
+            let start = start.map_or(0, |start| start.parse().unwrap());
             let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
             let mut state = fake.0.lock().unwrap();
-            match (method, &parts[2..]) {
-                ("GET", ["environments", "prod", "deployments"]) => state.list(),
+            let answer = match (method, &parts[2..]) {
+                ("GET", ["environments", "prod", "deployments"]) => state.list(start),
+                ("GET", ["environments", "prod", "deployments", _]) if state.hidden => {
+                    Answer::refusal(403, "AccessDeniedException", "not yours")
+                }
                 ("GET", ["environments", "prod", "deployments", number]) => state.look(number.parse().unwrap()),
                 ("POST", ["environments", "prod", "deployments"]) => state.start(&asked.body),
-                ("GET", ["configurationprofiles", "flags", "hostedconfigurationversions"]) => state.versions(),
+                ("GET", ["configurationprofiles", "flags", "hostedconfigurationversions"]) => state.versions(start),
                 ("GET", ["configurationprofiles", "flags", _, number]) => state.version(number.parse().unwrap()),
                 ("POST", ["configurationprofiles", "flags", _]) => state.create(asked),
                 _ => unknown(),
+            };
+            if method == "POST" && state.lost.is_some_and(|lost| path.ends_with(lost)) {
+                state.lost = None;
+                return Answer::Lost;
             }
+            answer
         })
     }
 }
 
 impl State {
-    fn list(&self) -> Answer {
+    fn list(&self, start: usize) -> Answer {
         let numbered = self.deployments.iter().zip(1..);
         let mut items: Vec<_> = numbered
             .map(|(known, number): (_, i32)| {
@@ -132,7 +176,16 @@ impl State {
             })
             .collect();
         items.reverse();
-        Answer::json(&json!({"Items": items}))
+        self.paged(&items, start)
+    }
+
+    fn paged(&self, items: &[Value], start: usize) -> Answer {
+        let number = if self.page == 0 { items.len() } else { self.page };
+        let mut answer = json!({"Items": items.iter().skip(start).take(number).collect::<Vec<_>>()});
+        if start + number < items.len() {
+            answer["NextToken"] = json!((start + number).to_string());
+        }
+        Answer::json(&answer)
     }
 
     fn look(&mut self, number: usize) -> Answer {
@@ -153,18 +206,18 @@ impl State {
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let (profile, version, what) =
             (text("ConfigurationProfileId"), text("ConfigurationVersion"), text("Description"));
-        assert_eq!(text("DeploymentStrategyId"), "AppConfig.AllAtOnce");
+        self.strategy = text("DeploymentStrategyId");
         self.deployments.push(Deployment { profile, version, what, looks: 3, taken_back: self.take_back.clone() });
         Answer::json(&json!({"DeploymentNumber": self.deployments.len(), "State": "DEPLOYING"}))
     }
 
-    fn versions(&self) -> Answer {
+    /// Oldest first: nobody promises an order.
+    fn versions(&self, start: usize) -> Answer {
         let numbered = self.versions.iter().zip(1..);
-        let mut items: Vec<_> = numbered
+        let items: Vec<_> = numbered
             .map(|((_, what), number): (_, i32)| json!({"VersionNumber": number, "Description": what}))
             .collect();
-        items.reverse();
-        Answer::json(&json!({"Items": items}))
+        self.paged(&items, start)
     }
 
     fn version(&self, number: usize) -> Answer {

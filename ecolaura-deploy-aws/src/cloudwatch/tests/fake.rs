@@ -24,6 +24,7 @@ impl Page {
 pub(super) struct FakeCloudWatch {
     series: BTreeMap<String, Vec<Page>>,
     alarms: BTreeMap<String, &'static str>,
+    composites: BTreeMap<String, &'static str>,
 }
 
 impl FakeCloudWatch {
@@ -43,6 +44,12 @@ impl FakeCloudWatch {
 
     pub(super) fn alarm(mut self, name: &str, state: &'static str) -> Self {
         self.alarms.insert(name.to_owned(), state);
+        self
+    }
+
+    /// An alarm of other alarms, which is shown to who asks for such.
+    pub(super) fn composite(mut self, name: &str, state: &'static str) -> Self {
+        self.composites.insert(name.to_owned(), state);
         self
     }
 
@@ -81,11 +88,15 @@ impl FakeCloudWatch {
 
     fn describe(&self, body: &Value) -> Value {
         let names = body["AlarmNames"].as_array().unwrap().iter().filter_map(Value::as_str);
-        let alarms = names.filter_map(|name| self.alarms.get(name).map(|state| (name, state)));
-        let alarms: Vec<_> = alarms
-            .map(|(name, state)| json!({"AlarmName": name, "StateValue": state, "StateReason": "of a test"}))
-            .collect();
-        json!({"MetricAlarms": alarms})
+        let found = |of: &BTreeMap<String, &'static str>| -> Vec<_> {
+            let found = names.clone().filter_map(|name| of.get(name).map(|state| (name, state)));
+            // What a reason says of others is not what the alarm says.
+            let reason = "other: OK: of a test";
+            found.map(|(name, state)| json!({"AlarmName": name, "StateValue": state, "StateReason": reason})).collect()
+        };
+        let of_others = body["AlarmTypes"].as_array().is_some_and(|types| types.contains(&json!("CompositeAlarm")));
+        let composites = if of_others { found(&self.composites) } else { Vec::new() };
+        json!({"MetricAlarms": found(&self.alarms), "CompositeAlarms": composites})
     }
 }
 

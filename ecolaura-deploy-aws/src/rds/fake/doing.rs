@@ -14,14 +14,13 @@ impl State {
     /// The inside of the answer.
     pub(super) fn act(&mut self, action: &str, form: &Form) -> Result<String, Refusal> {
         match action {
-            "DescribeDBInstances" => self.describe(false, form.get("DBInstanceIdentifier")),
-            "DescribeDBClusters" => self.describe(true, form.get("DBClusterIdentifier")),
+            "DescribeDBInstances" => self.describe(false, form.get("DBInstanceIdentifier"), form),
+            "DescribeDBClusters" => self.describe(true, form.get("DBClusterIdentifier"), form),
             "DescribeDBSnapshots" => {
-                self.describe_snapshots(false, form.get("DBSnapshotIdentifier"), form.get("DBInstanceIdentifier"))
+                self.describe_snapshots(false, "DBSnapshotIdentifier", "DBInstanceIdentifier", form)
             }
             "DescribeDBClusterSnapshots" => {
-                let id = form.get("DBClusterSnapshotIdentifier");
-                self.describe_snapshots(true, id, form.get("DBClusterIdentifier"))
+                self.describe_snapshots(true, "DBClusterSnapshotIdentifier", "DBClusterIdentifier", form)
             }
             "CreateDBSnapshot" => self.snapshot(false, &form.text("DBSnapshotIdentifier"), form),
             "CreateDBClusterSnapshot" => self.snapshot(true, &form.text("DBClusterSnapshotIdentifier"), form),
@@ -63,15 +62,25 @@ impl State {
         }
     }
 
-    fn describe(&mut self, is_cluster: bool, name: Option<&str>) -> Result<String, Refusal> {
+    fn describe(&mut self, is_cluster: bool, name: Option<&str>, form: &Form) -> Result<String, Refusal> {
         if let Some(name) = name {
             self.existing(is_cluster, name)?;
         }
         let wished = |thing: &&Thing| {
             thing.is_cluster == is_cluster && thing.name.is_some() && (name.is_none() || thing.name.as_deref() == name)
         };
-        let found: String = self.things.iter().filter(wished).map(|thing| self.written(thing)).collect();
-        Ok(xml::element(if is_cluster { "DBClusters" } else { "DBInstances" }, found))
+        let found: Vec<_> = self.things.iter().filter(wished).map(|thing| self.written(thing)).collect();
+        Ok(self.paged(if is_cluster { "DBClusters" } else { "DBInstances" }, &found, form))
+    }
+
+    /// The things that the form's marker leads to, and the marker of those behind them.
+    fn paged(&self, list: &str, found: &[String], form: &Form) -> String {
+        let start = form.text("Marker").parse().unwrap_or(0);
+        let number = if self.page == 0 { found.len() } else { self.page };
+        let page: String = found.iter().skip(start).take(number).map(String::as_str).collect();
+        let next = start + number;
+        let marker = if next < found.len() { xml::element("Marker", next) } else { String::new() };
+        xml::element(list, page) + &marker
     }
 
     fn written(&self, thing: &Thing) -> String {
@@ -84,18 +93,19 @@ impl State {
         xml::cluster(thing, &members.chain(by_name).collect::<Vec<_>>())
     }
 
-    fn describe_snapshots(&self, of_cluster: bool, id: Option<&str>, of: Option<&str>) -> Result<String, Refusal> {
+    fn describe_snapshots(&self, of_cluster: bool, id: &str, of: &str, form: &Form) -> Result<String, Refusal> {
+        let (id, of) = (form.get(id), form.get(of));
         let wished = |seen: &&Snapshot| {
             seen.of_cluster == of_cluster
                 && id.is_none_or(|id| seen.id == id)
                 && of.is_none_or(|source| seen.source == source)
         };
-        let found: String = self.snapshots.iter().filter(wished).map(xml::snapshot).collect();
+        let found: Vec<_> = self.snapshots.iter().filter(wished).map(xml::snapshot).collect();
         if let (Some(id), true) = (id, found.is_empty()) {
             let code = if of_cluster { "DBClusterSnapshotNotFoundFault" } else { "DBSnapshotNotFound" };
             return refuse(404, code, format!("{id} not found"));
         }
-        Ok(xml::element(if of_cluster { "DBClusterSnapshots" } else { "DBSnapshots" }, found))
+        Ok(self.paged(if of_cluster { "DBClusterSnapshots" } else { "DBSnapshots" }, &found, form))
     }
 
     fn snapshot(&mut self, of_cluster: bool, id: &str, form: &Form) -> Result<String, Refusal> {

@@ -70,6 +70,8 @@ pub(super) struct State {
     now: u64,
     made: u32,
     pub(super) failing: u32,
+    /// How many things an answer has at the most; 0 is all of them.
+    pub(super) page: usize,
     pub(super) things: Vec<Thing>,
     pub(super) snapshots: Vec<Snapshot>,
     events: Vec<(u64, Event)>,
@@ -148,13 +150,14 @@ impl State {
 
     pub(super) fn put_snapshot(&mut self, source: &str, id: &str) {
         let of_cluster = self.named(true, source).is_some();
+        let tags = self.named(of_cluster, source).map(|thing| thing.tags.clone()).unwrap_or_default();
         self.snapshots.push(Snapshot {
             of_cluster,
             id: id.to_owned(),
             source: source.to_owned(),
             status: "available".to_owned(),
             taken: now(),
-            tags: BTreeMap::new(),
+            tags,
         });
     }
 

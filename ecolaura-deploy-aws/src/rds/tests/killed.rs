@@ -1,4 +1,4 @@
-//! Processes that die at a call, and others that go on.
+//! Processes that die at a call, and others that go on; and those that are refused one.
 
 use ecolaura_deploy_core::run::RunResult;
 
@@ -49,4 +49,26 @@ async fn a_way_back_that_fails_and_is_killed_at_any_call_gives_the_name_back() {
     })
     .await;
     assert!(calls > 50, "only {calls} calls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_is_refused_any_call_is_taken_back_whole() {
+    for call in 0.. {
+        let world = World::new(FakeRds::new().instance("shop"));
+        let result = world.run(|database| way_back(database, false), Some((call, Moment::Refused))).await;
+        let (listing, case) = (world.listing(), format!("refused call {call}"));
+        if world.calls() <= call {
+            assert!(call > 30, "only {call} calls");
+            return;
+        }
+        assert!(listing.contains(&"shop db-FAKE0001 available".to_owned()), "{case}: {listing:?}");
+        let Some(RunResult::RolledBack { failed, .. }) = result else {
+            assert!(result.is_none() && listing.len() == 1, "{case}: {result:?}, {listing:?}");
+            continue;
+        };
+        // What nobody has used goes; what may have been used stays.
+        let used = failed == "switch";
+        let left = listing.iter().filter(|line| line.starts_with("shop-new ") && line.ends_with(" available")).count();
+        assert!(used || left == 0, "{case}, in `{failed}`: {listing:?}");
+    }
 }

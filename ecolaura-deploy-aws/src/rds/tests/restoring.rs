@@ -24,15 +24,25 @@ async fn the_restored_database_takes_the_name_and_the_old_one_stays_beside_it() 
     let result = world.run(|database| way_back(database, false), None).await;
     assert!(matches!(result, Some(RunResult::Succeeded)), "{result:?}");
     assert_eq!(world.listing(), ["shop db-FAKE0002 available", "shop-old db-FAKE0001 available"]);
+    let seen = world.rds.answer("Action=DescribeDBInstances&DBInstanceIdentifier=shop").1;
+    assert!(seen.contains("<DeletionProtection>true</DeletionProtection>"), "as the old one: {seen}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_restored_database_has_the_groups_of_the_old_one() {
+async fn the_restored_database_has_the_groups_and_the_tags_of_the_old_one() {
     let world = world();
+    let tag =
+        "&Tags.Tag.1.Key=backup&Tags.Tag.1.Value=nightly&Tags.Tag.2.Key=ecolaura-deploy:served&Tags.Tag.2.Value=true";
+    let arn = "arn:aws:rds:eu-central-1:111122223333:db:shop";
+    assert_eq!(world.rds.answer(&format!("Action=AddTagsToResource&ResourceName={arn}{tag}")).0, 200);
     let database = world.instance();
     let restored = RestoreDatabase::new(&database).apply(&cx(), RestorePoint::Latest).await.unwrap().output;
     let verify = VerifyDatabase::new(&database, Arc::new(Answering(true)));
     verify.apply(&cx(), restored.clone()).await.unwrap();
+    let name = restored.new.database.name();
+    let seen = world.rds.answer(&format!("Action=DescribeDBInstances&DBInstanceIdentifier={name}")).1;
+    assert!(seen.contains("<Key>backup</Key><Value>nightly</Value>"), "{seen}");
+    assert!(!seen.contains(":served"), "it has not: {seen}");
 
     world.rds.set_parameters(restored.new.database.name(), "default.postgres16");
     let verify = VerifyDatabase::new(&database, Arc::new(Answering(false)));

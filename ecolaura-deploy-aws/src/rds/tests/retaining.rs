@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ecolaura_deploy_core::{backend::Inspect as _, step::Step as _};
+use ecolaura_deploy_core::{backend::Inspect as _, run::RunResult, step::Step as _};
 
 use super::world::*;
 use crate::{
@@ -60,4 +60,50 @@ async fn a_database_that_was_restored_for_nothing_is_found_and_one_that_has_serv
     switch.apply(&cx(), admitted).await.unwrap();
     switch.undoer().unwrap().undo(&cx(), undo).await.unwrap();
     assert!(retention(&database).leftovers(&cx()).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_our_tags_by_being_copied_is_not_touched() {
+    let world = World::new(FakeRds::new().instance("shop").instance("garden"));
+    let result = world.run(|database| way_back(database, false), None).await;
+    assert!(matches!(result, Some(RunResult::Succeeded)), "{result:?}");
+    // RDS copies tags from a database to its snapshots, and from those to what is restored from them.
+    for id in ["before-christmas", "after-christmas"] {
+        world.rds.take_by_hand("shop", id);
+    }
+    let restored = way_back_tags("abcdefgh", "garden");
+    assert_eq!(world.rds.answer(&restored).0, 200);
+    let database = world.instance();
+    assert_eq!(retention(&database).leftovers(&cx()).await.unwrap(), []);
+    assert_eq!(retention(&database).apply(&cx()).await.unwrap(), 0);
+}
+
+/// Gives `name` the tags of what is restored beside `shop`.
+fn way_back_tags(key: &str, name: &str) -> String {
+    let arn = format!("arn:aws:rds:eu-central-1:111122223333:db:{name}");
+    let tag =
+        |number: u32, key: &str, value: &str| format!("&Tags.Tag.{number}.Key={key}&Tags.Tag.{number}.Value={value}");
+    let tags = tag(1, "ecolaura-deploy:key", key) + &tag(2, "ecolaura-deploy:database", "shop");
+    format!("Action=AddTagsToResource&ResourceName={arn}{tags}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_a_later_page_is_found_too() {
+    let world = World::new(FakeRds::new().instance("garden").instance("shop").in_pages_of(1));
+    let database = world.instance();
+    for key in ["a", "b", "c"] {
+        database.snapshot(&cx(), key).await.unwrap();
+    }
+    RestoreDatabase::new(&database).apply(&cx(), RestorePoint::Latest).await.unwrap();
+    let found = retention(&database).leftovers(&cx()).await.unwrap();
+    let kinds: Vec<_> = found.iter().map(|leftover| leftover.kind.as_str()).collect();
+    assert_eq!(kinds, ["RDS snapshot", "RDS snapshot", "restored database"]);
+
+    let world = World::new(FakeRds::new().cluster("garden", &[]).cluster("shop", &[]).in_pages_of(1));
+    let cluster = RdsDatabase::cluster(&world.fake().account(1), "shop");
+    for key in ["a", "b"] {
+        cluster.snapshot(&cx(), key).await.unwrap();
+    }
+    RestoreDatabase::new(&cluster).apply(&cx(), RestorePoint::Latest).await.unwrap();
+    assert_eq!(retention(&cluster).apply(&cx()).await.unwrap(), 2);
 }

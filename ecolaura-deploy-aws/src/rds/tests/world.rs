@@ -26,6 +26,8 @@ pub(super) enum Moment {
     Before,
     /// RDS has done it, and nobody hears of it.
     After,
+    /// It is refused, and the process lives on.
+    Refused,
 }
 
 /// The region, and how often it was called.
@@ -41,15 +43,18 @@ impl World {
         Self { rds: Arc::new(rds), store: Arc::new(ObjectRunStore::memory()), calls: Arc::default() }
     }
 
-    /// AWS, which the process that calls it does not survive at the call `kill`.
-    fn aws(&self, kill: Option<(usize, Moment)>, died: &Arc<Notify>) -> FakeAws {
+    /// AWS, which the process that calls it gets into `fault` with.
+    fn aws(&self, fault: Option<(usize, Moment)>, died: &Arc<Notify>) -> FakeAws {
         let (world, died) = (self.clone(), Arc::clone(died));
         FakeAws::new(move |asked: &Asked| {
             if asked.operation == "GetCallerIdentity" {
                 return unknown();
             }
             let call = world.calls.fetch_add(1, Ordering::SeqCst);
-            let moment = kill.and_then(|(at, moment)| (at == call).then_some(moment));
+            let moment = fault.and_then(|(at, moment)| (at == call).then_some(moment));
+            if moment == Some(Moment::Refused) {
+                return Answer::xml_refusal(403, "AccessDenied", "not now");
+            }
             if moment != Some(Moment::Before) {
                 let (status, text) = world.rds.answer(&asked.text());
                 if moment.is_none() {
@@ -76,23 +81,34 @@ impl World {
             .lock(LockPolicy::default().wait(Wait::Queue(std::time::Duration::from_mins(10))))
     }
 
-    /// Runs what `make` makes of the database; `None` if the process was killed.
+    /// How many calls there were.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Runs what `make` makes of the database; `None` if the process was killed, or refused before the run.
     pub(super) async fn run(
         &self,
         make: impl Fn(&RdsDatabase) -> Pipeline,
-        kill: Option<(usize, Moment)>,
+        fault: Option<(usize, Moment)>,
     ) -> Option<RunResult> {
         let died = Arc::new(Notify::new());
-        let database = RdsDatabase::instance(&self.aws(kill, &died).account(1), "shop");
+        let database = RdsDatabase::instance(&self.aws(fault, &died).account(1), "shop");
         let work = async {
             let runner = self.runner(1);
-            let plan = runner.plan(&cx(), make(&database)).await.unwrap();
-            runner.run(&cx(), plan).await.unwrap().result
+            let done = async {
+                let plan = runner.plan(&cx(), make(&database)).await?;
+                runner.run(&cx(), plan).await
+            };
+            match done.await {
+                Err(_) if matches!(fault, Some((_, Moment::Refused))) => None,
+                done => Some(done.unwrap().result),
+            }
         };
         tokio::select! {
             biased;
             () = died.notified() => None,
-            result = work => Some(result),
+            result = work => result,
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     choice::{Candidate, choose, first, together},
 };
 use crate::{
-    Context, Error, Result,
+    Context, Error, ErrorKind, Result,
     local::oci::{Configuration, Descriptor, INDEX, Index, Layout, Manifest, REF_NAME, SUBJECT, parse},
     vocabulary::{Digest, Platform},
 };
@@ -33,9 +33,10 @@ pub(super) fn import(cx: &Context, archive: &Archive, wanted: &ImageArchive, lay
     let index: Index = parse(OPERATION, &what, &archive.document("index.json")?)?;
     let (mut candidates, mut artifacts) = (Vec::new(), Vec::new());
     for entry in &index.manifests {
+        let mut seen = BTreeSet::new();
         let names: Vec<_> =
             [NAME, REF_NAME].iter().filter_map(|key| entry.annotation(key)).map(str::to_owned).collect();
-        collect(archive, (entry, &names, entry.digest), DEPTH, (&mut candidates, &mut artifacts))?;
+        collect(archive, (entry, &names, entry.digest), (DEPTH, &mut seen), (&mut candidates, &mut artifacts))?;
     }
     let all = together(wanted, &candidates).filter(|all| all.iter().all(|one| one.image.from == all[0].image.from));
     let (platform, image, listed) = match all {
@@ -50,12 +51,13 @@ pub(super) fn import(cx: &Context, archive: &Archive, wanted: &ImageArchive, lay
         }
     };
     let mut stored = Stored::default();
-    let entry = store(cx, archive, &image, layout, &mut stored)?;
+    let entry = store(cx, archive, &image, layout, (&mut stored, DEPTH))?;
     let mut entries = vec![listed.iter().fold(entry.clone(), Descriptor::on)];
-    let (size, subjects) = (stored.size, stored.documents);
+    let (size, subjects) = (stored.size, stored.blobs);
     for artifact in &artifacts {
         let Some(digest) = subject(artifact).filter(|digest| subjects.contains(digest)) else { continue };
-        let attached = store(cx, archive, artifact, layout, &mut Stored::default())?.artifact(artifact.manifest.kind());
+        let attached =
+            store(cx, archive, artifact, layout, (&mut Stored::default(), DEPTH))?.artifact(artifact.manifest.kind());
         entries.push(attached.annotated(SUBJECT, digest.to_string()));
     }
     Ok(Imported { image: entry, entries, platform, size })
@@ -83,18 +85,18 @@ fn subject(read: &Read) -> Option<Digest> {
 fn collect(
     archive: &Archive,
     (entry, names, from): (&Descriptor, &[String], Digest),
-    depth: usize,
+    (depth, seen): (usize, &mut BTreeSet<(usize, Digest)>),
     (candidates, artifacts): (&mut Vec<Candidate<Read>>, &mut Vec<Read>),
 ) -> Result<()> {
-    // Of an image for many platforms, docker saves those that it has.
-    if !archive.has(&blob(entry.digest)) && depth < DEPTH {
+    // Of an image for many platforms, docker saves those that it has. What is named twice is read once.
+    if depth < DEPTH && (!archive.has(&blob(entry.digest)) || !seen.insert((depth, entry.digest))) {
         return Ok(());
     }
     let bytes = archive.verified(entry.digest)?;
     let manifest: Manifest = parse(OPERATION, &what(archive, entry.digest), &bytes)?;
     if depth > 0 && !manifest.manifests.is_empty() {
         for child in &manifest.manifests {
-            collect(archive, (child, names, from), depth - 1, (candidates, artifacts))?;
+            collect(archive, (child, names, from), (depth - 1, seen), (candidates, artifacts))?;
         }
         return Ok(());
     }
@@ -127,8 +129,8 @@ fn what(archive: &Archive, digest: Digest) -> String {
 /// What was brought into a layout.
 #[derive(Default)]
 struct Stored {
-    documents: BTreeSet<Digest>,
-    /// The bytes of everything.
+    blobs: BTreeSet<Digest>,
+    /// Their bytes, each counted once.
     size: u64,
 }
 
@@ -139,18 +141,30 @@ fn read(archive: &Archive, entry: &Descriptor, from: Digest) -> Result<Read> {
 }
 
 /// Brings a manifest, or an index, and what it names into `layout`. A digest cannot be in a circle.
-fn store(cx: &Context, archive: &Archive, of: &Read, layout: &Layout, stored: &mut Stored) -> Result<Descriptor> {
+fn store(
+    cx: &Context,
+    archive: &Archive,
+    of: &Read,
+    layout: &Layout,
+    (stored, depth): (&mut Stored, usize),
+) -> Result<Descriptor> {
     let children: Vec<_> = of.manifest.children().collect();
     for (done, child) in children.iter().enumerate() {
         cx.progress("blobs", done as u64, Some(children.len() as u64));
-        if child.is_document() {
-            store(cx, archive, &read(archive, child, of.from)?, layout, stored)?;
-        } else {
+        if !stored.blobs.insert(child.digest) {
+            continue;
+        }
+        if !child.is_document() {
             archive.store(cx, child, layout)?;
             stored.size += child.size;
+        } else if depth > 0 {
+            store(cx, archive, &read(archive, child, of.from)?, layout, (stored, depth - 1))?;
+        } else {
+            let message = format!("is in an index in an index, more than {DEPTH} deep");
+            return Err(archive.bad(ErrorKind::LimitExceeded, &blob(child.digest), &message));
         }
     }
-    stored.documents.insert(of.entry.digest);
+    stored.blobs.insert(of.entry.digest);
     stored.size += of.entry.size;
     layout.store(OPERATION, &of.entry.media_type, &of.bytes)
 }

@@ -299,6 +299,35 @@ async fn an_image_for_several_platforms_is_taken_and_pushed_as_a_whole() {
 }
 
 #[tokio::test]
+async fn indexes_in_indexes_end_and_what_is_named_often_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let within = |levels: usize, times: usize| {
+        let (mut saved, mut top, _) = two_platforms();
+        for _ in 0..levels {
+            let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![top; times]});
+            (saved, top) = saved.blob(INDEX, index.to_string().as_bytes());
+        }
+        saved.index(&[named(top, "v1")]).bytes()
+    };
+    let once = import(dir.path(), &within(2, 1), |archive| archive).await.unwrap();
+    let often = import(dir.path(), &within(2, 3000), |archive| archive).await.unwrap();
+    assert_eq!(often.platform, once.platform);
+    assert!(often.size - once.size < 2 * 3000 * 300, "{} and {}", often.size, once.size);
+
+    // An image beside a chain that is too long.
+    let (mut saved, image, _) = two_platforms();
+    let mut top = image.clone();
+    for _ in 0..6 {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [top]});
+        (saved, top) = saved.blob(INDEX, index.to_string().as_bytes());
+    }
+    let both = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [image, top]});
+    let (saved, both) = saved.blob(INDEX, both.to_string().as_bytes());
+    let error = import(dir.path(), &saved.index(&[named(both, "v1")]).bytes(), |archive| archive).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:?}");
+}
+
+#[tokio::test]
 async fn of_an_image_for_several_platforms_one_can_be_taken() {
     let dir = tempfile::tempdir().unwrap();
     let (saved, index, _) = two_platforms();
