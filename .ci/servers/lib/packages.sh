@@ -26,6 +26,7 @@ missing_packages() {
   done
   # Debian has a python3 that cannot make environments; this package has the rest of it.
   python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
+  if ((with_peers)) && ! command -v skopeo >/dev/null; then printf 'skopeo\n'; fi
   for program in "${!docker_package_of[@]}"; do
     command -v "$program" >/dev/null || printf '%s\n' "${docker_package_of[$program]}"
   done

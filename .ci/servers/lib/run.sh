@@ -54,6 +54,7 @@ prepare_peers() {
     build "$peer" || fail "$peer is built with go, which is not installed"
     PATH=$built:$PATH
   done
+  prepare_crane
 }
 
 # Whether all PROGRAMS are there; else one that is not is left in `absent`.

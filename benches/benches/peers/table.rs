@@ -124,6 +124,7 @@ impl Row {
         let goal = match self.goal {
             Goal::None => String::new(),
             Goal::Ratio(most) => format!("≤ {most}×"),
+            Goal::AtMost(most) if self.unit == Unit::MiB => format!("≤ {most} MiB"),
             Goal::AtMost(most) => format!("≤ {most} s"),
         };
         let met = self.is_met().map_or("", |met| if met { "yes" } else { "no" });
