@@ -1,27 +1,40 @@
-//! The publisher for S3 beside s5cmd and rclone: the same files to the same server, by turns, each as a new process.
+//! The publisher for S3 beside s5cmd and rclone: the same files to the same server, by turns, each as a program of its own.
 //!
 //! ```sh
-//! .ci/with-servers --no-node cargo bench -p ecolaura-deploy-benches --features aws --bench publish
+//! .ci/with-servers --no-node --peers cargo bench -p ecolaura-deploy-benches --features aws --bench publish
 //! ```
 //!
-//! After `--`: `--rounds N` (3), `--files N` (3000), `--bytes N` of each file (26333). Peers are taken from the `PATH`:
-//! s5cmd is in the Python package of its name, rclone in Debian's.
+//! After `--`: names of cases (`small`, `large`; both unless some are named), `--rounds N` (3), `--files N` (3000) and
+//! `--bytes N` of each (26333) for `small`, `--large-files N` (20) and `--mib N` of each (256) for `large`, which takes
+//! twice as much of the disk.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what was measured, or left out, is said")]
 
+mod files;
 mod sides;
-#[path = "../peers/table.rs"]
-mod table;
 
-use std::{fmt::Write as _, fs, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
-use ecolaura_deploy_core::vocabulary::Digest;
-
-use self::{
-    sides::{Server, Side},
-    table::{Goal, OURS, Unit, by_turns},
+use ecolaura_deploy_benches::{
+    options,
+    table::{self, Row, Work, by_turns},
 };
+
+use self::sides::{Server, Side};
+
+const SMALL: &str = "small";
+const LARGE: &str = "large";
+const PUBLISHES: [Work; 2] = [("fresh", "memory, fresh", 0.5), ("unchanged", "memory, unchanged", 0.3)];
+/// In MiB.
+const MOST: f64 = 64.0;
+
+/// The files of a case.
+#[derive(Debug, Clone, Copy)]
+struct Files {
+    count: usize,
+    bytes: usize,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,58 +46,54 @@ fn main() -> ExitCode {
         runtime.block_on(sides::publish_here(endpoint, bucket, Path::new(folder)));
         return ExitCode::SUCCESS;
     }
-    let number = |name: &str, usual: usize| {
-        let given = arguments.iter().skip_while(|argument| *argument != name).nth(1);
-        given.and_then(|given| given.parse().ok()).unwrap_or(usual)
-    };
-    let Some(server) = Server::find() else {
-        eprintln!("no server: ECOLAURA_TEST_S3 is not set; run this by `.ci/with-servers --no-node`");
-        return ExitCode::FAILURE;
-    };
-    let (files, bytes) = (number("--files", 3000), number("--bytes", 26_333));
-    runtime.block_on(measure(&server, number("--rounds", 3), (files, bytes)));
-    ExitCode::SUCCESS
-}
-
-/// Text as scripts are, with a hash in its name; every fiftieth is a page.
-fn site(folder: &Path, files: usize, bytes: usize) {
-    for number in 0..files {
-        let mut text = String::with_capacity(bytes + 64);
-        let mut seed = Digest::of(number.to_le_bytes());
-        while text.len() < bytes {
-            _ = writeln!(text, "{seed}");
-            seed = Digest::of(seed.as_bytes());
+    let usual = [("--rounds", 3), ("--files", 3000), ("--bytes", 26_333), ("--large-files", 20), ("--mib", 256)];
+    let found = options(&arguments, &[SMALL, LARGE], usual).and_then(|options| Ok((options, Server::find()?)));
+    match found {
+        Ok(((cases, [rounds, count, bytes, large, mib]), server)) => {
+            let files = |case| match case {
+                SMALL => Files { count, bytes },
+                _ => Files { count: large, bytes: mib * 1024 * 1024 },
+            };
+            let mut rows = Vec::new();
+            for case in cases {
+                rows.extend(runtime.block_on(measure(&server, rounds, files(case))));
+            }
+            table::print(&rows);
+            ExitCode::SUCCESS
         }
-        text.truncate(bytes);
-        let name = match number % 50 {
-            0 => format!("page-{number}.html"),
-            _ => format!("assets/{}/chunk.{}.js", number % 16, &Digest::of(&text).to_hex()[..8]),
-        };
-        let path = folder.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-async fn measure(server: &Server, rounds: usize, (files, bytes): (usize, usize)) {
+async fn measure(server: &Server, rounds: usize, Files { count, bytes }: Files) -> Vec<Row> {
     let folder = tempfile::tempdir().unwrap();
-    site(folder.path(), files, bytes);
-    let sides: Vec<&'static str> = Side::all().into_iter().filter(|side| side.is_there()).map(Side::name).collect();
-    println!("sides: {}; {files} files of {bytes} bytes", sides.join(", "));
-    let records = by_turns(rounds, &sides, async |name| {
+    files::make(folder.path(), count, bytes);
+    let (sides, missing): (Vec<Side>, Vec<Side>) = Side::ALL.into_iter().partition(|side| side.is_there());
+    for side in missing {
+        println!("peer missing: {}, its rows are left out; .ci/with-servers --peers has it", side.name());
+    }
+    let title = format!("{count} files of {}", size(bytes));
+    println!("{title} …");
+    let names: Vec<&'static str> = sides.iter().map(|side| side.name()).collect();
+    let records = by_turns(rounds, &names, async |name| {
         let side = Side::of(name);
         let bucket = server.bucket().await;
-        let fresh = side.run(server, &bucket, folder.path()).await;
-        let unchanged = side.run(server, &bucket, folder.path()).await;
-        vec![("fresh", fresh.seconds), ("unchanged", unchanged.seconds), ("memory", fresh.peak)]
+        let mut values = Vec::new();
+        for (what, memory, _) in PUBLISHES {
+            let took = side.run(server, &bucket, folder.path()).await;
+            values.extend([(what, took.seconds), (memory, took.peak)]);
+        }
+        server.empty(&bucket).await;
+        values
     })
     .await;
-    let mut rows = Vec::new();
-    for peer in sides.iter().filter(|side| **side != OURS) {
-        let row = |title: &str, unit, what, goal| records.row(title.to_owned(), unit, what, (peer, what), goal);
-        rows.push(row("publish, fresh", Unit::Seconds, "fresh", Goal::Ratio(0.5)));
-        rows.push(row("publish, unchanged", Unit::Seconds, "unchanged", Goal::Ratio(0.3)));
-        rows.push(row("peak memory, fresh", Unit::MiB, "memory", Goal::None));
-    }
-    table::print(&rows);
+    records.beside(&title, &names, &PUBLISHES, MOST)
+}
+
+fn size(bytes: usize) -> String {
+    const MIB: usize = 1024 * 1024;
+    if bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{bytes} bytes") }
 }

@@ -3,27 +3,29 @@
 use std::{
     env,
     path::Path,
-    process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
+use aws_sdk_s3::{
+    Client,
+    types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier},
+};
 use ecolaura_deploy_aws::{Account, Connect, S3Cdn};
+use ecolaura_deploy_benches::{
+    programs::{on_path, start_as},
+    table::OURS,
+};
 use ecolaura_deploy_core::{
     Context, Secret,
     cdn::{PublishOptions, SiteSource, publish},
 };
 use tokio::{process::Command, time::Instant};
 
-use crate::table::OURS;
-
 /// The argument by which this program publishes, and does nothing else.
 pub(crate) const PUBLISHER: &str = "publish-to";
 const KEY: &str = "ecolaura";
 const SECRET: &str = "a-key-for-tests";
 const REGION: &str = "eu-central-1";
-/// How often the memory of a program is looked at.
-const LOOK: Duration = Duration::from_millis(10);
 
 fn cx() -> Context {
     Context::new("bench".parse().unwrap())
@@ -46,20 +48,42 @@ pub(crate) async fn publish_here(endpoint: &str, bucket: &str, folder: &Path) {
 pub(crate) struct Server(String);
 
 impl Server {
-    pub(crate) fn find() -> Option<Self> {
-        env::var("ECOLAURA_TEST_S3").ok().filter(|value| !value.is_empty()).map(Self)
+    pub(crate) fn find() -> Result<Self, String> {
+        let endpoint = env::var("ECOLAURA_TEST_S3").ok().filter(|endpoint| !endpoint.is_empty()).map(Self);
+        endpoint.ok_or_else(|| {
+            "no server: ECOLAURA_TEST_S3 is not set; run this by `.ci/with-servers --no-node --peers`".to_owned()
+        })
+    }
+
+    async fn client(&self) -> Client {
+        let account = account(&self.0).await;
+        let config = aws_sdk_s3::config::Builder::from(account.sdk_config()).force_path_style(true);
+        Client::from_conf(config.build())
     }
 
     /// A new bucket.
     pub(crate) async fn bucket(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let account = account(&self.0).await;
-        let config = aws_sdk_s3::config::Builder::from(account.sdk_config()).force_path_style(true).build();
-        let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
-        let request = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(&name);
-        request.create_bucket_configuration(place).send().await.unwrap();
+        let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(REGION));
+        let request = self.client().await.create_bucket().bucket(&name);
+        request.create_bucket_configuration(place.build()).send().await.unwrap();
         name
+    }
+
+    /// Removes all that is in `bucket`.
+    pub(crate) async fn empty(&self, bucket: &str) {
+        let client = self.client().await;
+        loop {
+            let page = client.list_objects_v2().bucket(bucket).send().await.unwrap();
+            let keys = page.contents().iter().map(|object| object.key().unwrap());
+            let keys: Vec<_> = keys.map(|key| ObjectIdentifier::builder().key(key).build().unwrap()).collect();
+            if keys.is_empty() {
+                return;
+            }
+            let keys = Delete::builder().set_objects(Some(keys)).build().unwrap();
+            client.delete_objects().bucket(bucket).delete(keys).send().await.unwrap();
+        }
     }
 }
 
@@ -79,9 +103,7 @@ pub(crate) struct Took {
 }
 
 impl Side {
-    pub(crate) fn all() -> [Self; 3] {
-        [Self::Ours, Self::S5cmd, Self::Rclone]
-    }
+    pub(crate) const ALL: [Self; 3] = [Self::Ours, Self::S5cmd, Self::Rclone];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -92,56 +114,41 @@ impl Side {
     }
 
     pub(crate) fn of(name: &str) -> Self {
-        Self::all().into_iter().find(|side| side.name() == name).unwrap_or(Self::Ours)
+        Self::ALL.into_iter().find(|side| side.name() == name).unwrap()
     }
 
     pub(crate) fn is_there(self) -> bool {
-        let path = env::var_os("PATH").unwrap_or_default();
-        self == Self::Ours || env::split_paths(&path).any(|folder| folder.join(self.name()).is_file())
+        self == Self::Ours || on_path(self.name()).is_some()
     }
 
-    /// By sizes and times the peers decide what they send; ours reads every file.
+    /// s5cmd decides by sizes and times what it sends; rclone reads every file, as ours does.
     fn command(self, Server(endpoint): &Server, bucket: &str, folder: &Path) -> Command {
-        let folder = folder.display();
-        let mut command = match self {
-            Self::Ours => Command::new(env::current_exe().unwrap()),
-            _ => Command::new(self.name()),
-        };
-        let place = format!("s3://{bucket}/site/");
+        let folder = folder.to_str().unwrap();
+        let own = env::current_exe().unwrap();
+        let mut command = Command::new(on_path(self.name()).unwrap_or(own));
         match self {
-            Self::Ours => command.args([PUBLISHER, endpoint, bucket, &folder.to_string()]),
-            Self::S5cmd => command.args(["--endpoint-url", endpoint, "sync", &format!("{folder}/"), &place]),
-            Self::Rclone => command.args(["sync", "--checkers", "32", "--transfers", "32"]).args([
-                folder.to_string(),
-                format!(":s3,provider=Other,env_auth=true,force_path_style=true,region={REGION},endpoint='{endpoint}':{bucket}/site"),
-            ]),
+            Self::Ours => command.args([PUBLISHER, endpoint, bucket, folder]),
+            Self::S5cmd => {
+                let (from, to) = (format!("{folder}/"), format!("s3://{bucket}/site/"));
+                command.args(["--log", "error", "--endpoint-url", endpoint, "sync", &from, &to])
+            }
+            Self::Rclone => {
+                let how = "provider=Other,env_auth=true,force_path_style=true,no_check_bucket=true";
+                let to = format!(":s3,{how},region={REGION},endpoint='{endpoint}':{bucket}/site");
+                let many = ["--checkers", "32", "--transfers", "32", "--fast-list"];
+                command.args(["sync", "--checksum"]).args(many).args([folder, &to])
+            }
         };
         command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET).env("AWS_REGION", REGION);
-        // It makes rclone refuse every server.
-        command.env_remove("AWS_CA_BUNDLE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // With it rclone refuses every server.
+        command.env_remove("AWS_CA_BUNDLE");
         command
     }
 
     pub(crate) async fn run(self, server: &Server, bucket: &str, folder: &Path) -> Took {
+        let command = self.command(server, bucket, folder);
         let began = Instant::now();
-        let child = self.command(server, bucket, folder).spawn().unwrap();
-        let process = child.id().unwrap();
-        let mut output = Box::pin(child.wait_with_output());
-        let mut peak = 0.0;
-        loop {
-            peak = memory(process).unwrap_or(peak);
-            if let Ok(output) = tokio::time::timeout(LOOK, output.as_mut()).await {
-                let (seconds, output) = (began.elapsed().as_secs_f64(), output.unwrap());
-                let said = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "{} failed: {said}", self.name());
-                return Took { seconds, peak };
-            }
-        }
+        let ended = start_as(command).end_with_memory().await.checked();
+        Took { seconds: (ended.at - began).as_secs_f64(), peak: ended.peak }
     }
-}
-
-fn memory(process: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
 }

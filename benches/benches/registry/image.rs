@@ -6,19 +6,19 @@ use ecolaura_deploy_core::vocabulary::Digest;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-use super::options::Options;
+use super::Layers;
 
 const MIB: usize = 1024 * 1024;
 
 /// Makes a layout in `dir` with one image, and answers with its digest. Its layers do not get smaller by compression,
 /// which they have all the same: skopeo would compress what is not.
-pub(crate) fn make(dir: &Path, options: Options) -> String {
+pub(crate) fn make(dir: &Path, Layers { count, mib }: Layers) -> String {
     fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
     fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
     let mut noise = Noise(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
-    for _ in 0..options.layers {
-        let plain = noise.bytes(options.mib * MIB);
+    for _ in 0..count {
+        let plain = noise.bytes(mib * MIB);
         diff_ids.push(Digest::of(&plain).to_string());
         let mut packed = GzEncoder::new(Vec::new(), Compression::none());
         packed.write_all(&plain).unwrap();
