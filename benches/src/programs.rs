@@ -14,7 +14,7 @@ use tokio::{
 
 /// How often the memory of a program is looked at. The kernel keeps its peak, so only what grows in the last moment before
 /// the end can be missed.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The peers on the `PATH`.
 #[derive(Debug, Clone)]
