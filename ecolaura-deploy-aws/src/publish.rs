@@ -32,6 +32,7 @@ mod headers;
 #[cfg(feature = "cloudfront")]
 mod invalidate;
 mod leftovers;
+mod listing;
 #[cfg(feature = "key-value-store")]
 mod pointer;
 mod prune;

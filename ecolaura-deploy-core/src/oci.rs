@@ -64,6 +64,7 @@ mod referrers;
 mod refusal;
 mod retry;
 mod tags;
+mod trust;
 mod upload;
 
 /// A registry on a network.

@@ -4,6 +4,7 @@
 declare -A package_of=([curl]=curl [openssl]=openssl [docker-registry]=docker-registry)
 declare -A node_package_of=([containerd]=containerd [ctr]=containerd [runc]=runc [ip]=iproute2 [iptables]=iptables)
 declare -A docker_package_of=([dockerd]=docker.io [docker]=docker.io [containerd]=containerd [runc]=runc [busybox]=busybox-static)
+declare -A peer_package_of=([rclone]=rclone [skopeo]=skopeo)
 cni_plugins=/usr/lib/cni
 
 # Installs what is missing, where that can be done.
@@ -29,6 +30,11 @@ missing_packages() {
   for program in "${!docker_package_of[@]}"; do
     command -v "$program" >/dev/null || printf '%s\n' "${docker_package_of[$program]}"
   done
+  if ((with_peers)); then
+    for program in "${!peer_package_of[@]}"; do
+      command -v "$program" >/dev/null || printf '%s\n' "${peer_package_of[$program]}"
+    done
+  fi
   ((with_node)) || return 0
   for program in "${!node_package_of[@]}"; do
     command -v "$program" >/dev/null || printf '%s\n' "${node_package_of[$program]}"

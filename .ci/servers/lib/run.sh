@@ -48,14 +48,6 @@ prepare_programs_of_node() {
   build pause && pause_archive=$built/pause.tar
 }
 
-prepare_peers() {
-  local peer
-  for peer in kubectl helm kwok; do
-    build "$peer" || fail "$peer is built with go, which is not installed"
-    PATH=$built:$PATH
-  done
-}
-
 # Whether all PROGRAMS are there; else one that is not is left in `absent`.
 installed() {
   for absent in "$@"; do

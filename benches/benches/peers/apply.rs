@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
+use ecolaura_deploy_benches::{
+    programs::{self, Peers},
+    table::{Goal, OURS, Records, Row, Unit, by_turns},
+};
 use ecolaura_deploy_core::{
     ErrorKind,
     backend::{ApplyRequest, ClusterTarget as _, Placement, Workload},
@@ -20,9 +24,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     options::Options,
-    programs::{self, Peers},
     servers::{Servers, cx, name},
-    table::{Goal, OURS, Records, Row, Unit, by_turns},
 };
 
 const KUBECTL: &str = "kubectl apply --server-side";

@@ -13,14 +13,17 @@
 mod apply;
 mod memory;
 mod options;
-mod programs;
 mod rollout;
 mod servers;
-mod table;
 
 use std::process::ExitCode;
 
-use self::{options::Options, programs::Peers, servers::Servers, table::Row};
+use ecolaura_deploy_benches::{
+    programs::Peers,
+    table::{self, Row},
+};
+
+use self::{options::Options, servers::Servers};
 
 const CASES: [&str; 4] = ["apply", "verdict", "bad-image", "memory"];
 

@@ -2,6 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
+use ecolaura_deploy_benches::{
+    programs::{self, Peers},
+    table::{Goal, OURS, Records, Row, Unit},
+};
 use ecolaura_deploy_core::{
     backend::{AppliedWorkload, ApplyRequest, ClusterTarget as _, Placement, RolloutState, Workload},
     vocabulary::Name,
@@ -15,9 +19,7 @@ use serde_json::json;
 
 use crate::{
     options::Options,
-    programs::{self, Peers},
     servers::{Servers, cx, name},
-    table::{Goal, OURS, Records, Row, Unit},
 };
 
 /// The argument by which this program waits, and does nothing else.

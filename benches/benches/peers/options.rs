@@ -1,5 +1,7 @@
 //! What is measured, and how often.
 
+use ecolaura_deploy_benches::options;
+
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -12,36 +14,8 @@ pub(crate) struct Options {
 impl Options {
     /// Reads `arguments`; the error tells what is allowed.
     pub(crate) fn of(arguments: &[String], cases: &[&str]) -> Result<Self, String> {
-        let mut options = Self { cases: Vec::new(), rounds: 5, objects: 1000, pods: 5000 };
-        let mut arguments = arguments.iter().map(String::as_str);
-        while let Some(argument) = arguments.next() {
-            let number = match argument {
-                // Cargo says it.
-                "--bench" => continue,
-                "--rounds" => &mut options.rounds,
-                "--objects" => &mut options.objects,
-                "--pods" => &mut options.pods,
-                case if cases.contains(&case) => {
-                    options.cases.push(case.to_owned());
-                    continue;
-                }
-                other => {
-                    let cases = cases.join(", ");
-                    return Err(format!(
-                        "`{other}` is not known: expected {cases}, --rounds N, --objects N or --pods N"
-                    ));
-                }
-            };
-            let given = arguments.next().unwrap_or_default();
-            *number = given
-                .parse()
-                .ok()
-                .filter(|number| *number > 0)
-                .ok_or_else(|| format!("`{argument} {given}`: expected a number from 1"))?;
-        }
-        if options.cases.is_empty() {
-            options.cases = cases.iter().map(|case| (*case).to_owned()).collect();
-        }
-        Ok(options)
+        let usual = [("--rounds", 5), ("--objects", 1000), ("--pods", 5000)];
+        let (cases, [rounds, objects, pods]) = options(arguments, cases, usual)?;
+        Ok(Self { cases: cases.into_iter().map(str::to_owned).collect(), rounds, objects, pods })
     }
 }

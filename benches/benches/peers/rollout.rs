@@ -6,6 +6,10 @@ use std::{
     process::Command,
 };
 
+use ecolaura_deploy_benches::{
+    programs::{self, Peers},
+    table::{Goal, OURS, Row, Unit, by_turns},
+};
 use ecolaura_deploy_core::{
     backend::{
         ApplyRequest, ClusterTarget as _, FailureCause, ImageBuilder as _, ImageEntry, ImageSpec, Placement,
@@ -25,9 +29,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     options::Options,
-    programs::{self, Peers},
     servers::{Servers, cx, name},
-    table::{Goal, OURS, Row, Unit, by_turns},
 };
 
 const HELM: &str = "helm upgrade --wait";

@@ -42,14 +42,6 @@ pub(super) enum Condition {
     Is(String),
 }
 
-/// What a listing tells of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) size: u64,
-    /// Seconds since 1970.
-    pub(super) modified: i64,
-}
-
 /// What an object tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
@@ -136,27 +128,6 @@ impl Bucket {
         Ok(Some(Seen { size: size(answer.content_length), digest, mark: metadata.get(MARK).cloned(), metadata }))
     }
 
-    /// All objects whose keys begin with `prefix`, by the rest of the key.
-    pub(super) async fn list(&self, within: Within<'_>, prefix: &str) -> Result<BTreeMap<String, Listed>> {
-        let mut found = BTreeMap::new();
-        let mut next = None;
-        loop {
-            let call = self.reads(within, "s3:ListBucket", "");
-            let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
-            let page = call.send(request.set_continuation_token(next).send()).await?;
-            for object in page.contents.unwrap_or_default() {
-                if let Some(rest) = object.key.as_deref().and_then(|key| key.strip_prefix(prefix)) {
-                    let modified = object.last_modified.map_or(i64::MAX, |time| time.secs());
-                    found.insert(rest.to_owned(), Listed { size: size(object.size), modified });
-                }
-            }
-            next = page.next_continuation_token;
-            if next.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
     /// Copies `source` to `target` within S3, under new headers.
     pub(super) async fn copy(&self, within: Within<'_>, source: &str, target: &str, headers: &Headers) -> Result<()> {
         let call = self.writes(within, "s3:PutObject", target);
@@ -230,7 +201,7 @@ fn is_no_bucket<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> b
     error.as_service_error().is_some_and(|error| error.code() == Some("NoSuchBucket"))
 }
 
-fn size(length: Option<i64>) -> u64 {
+pub(super) fn size(length: Option<i64>) -> u64 {
     length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default()
 }
 

@@ -9,10 +9,7 @@ use ecolaura_deploy_core::{
 
 #[cfg(feature = "key-value-store")]
 use super::switch::is_page;
-use super::{state::pages, switch::rank, upload::part_size};
-
-/// How many keys a page of a listing has.
-const PAGE: usize = 1000;
+use super::{listing::PAGE, state::pages, switch::rank, upload::part_size};
 
 /// What is known beforehand.
 #[derive(Debug, Clone, Copy)]

@@ -74,6 +74,8 @@ struct State {
     expired: Option<(String, usize)>,
     /// Whether checksums in headers are refused.
     hostile: bool,
+    /// Whether keys are listed in an order of its own.
+    disordered: bool,
 }
 
 type Fates = dyn Fn(&str) -> Fate + Send + Sync;
@@ -182,6 +184,11 @@ impl FakeS3 {
 
     pub(crate) fn keys(&self) -> Vec<String> {
         self.state.lock().unwrap().objects.keys().cloned().collect()
+    }
+
+    /// From here on keys are listed backwards.
+    pub(crate) fn disorder(&self) {
+        self.state.lock().unwrap().disordered = true;
     }
 
     pub(crate) fn uploads(&self) -> usize {
@@ -337,9 +344,16 @@ impl State {
 
     fn list(&self, asked: &Asked) -> HttpResponse {
         let (prefix, after) = (asked.query.get("prefix"), asked.query.get("continuation-token"));
+        let after = after.or(asked.query.get("start-after"));
         let prefix = prefix.cloned().unwrap_or_default();
         let found = self.objects.iter().filter(|(key, _)| key.starts_with(&prefix));
-        let found: Vec<_> = found.filter(|(key, _)| after.is_none_or(|after| *key > after)).take(1001).collect();
+        let mut found: Vec<_> = found.collect();
+        if self.disordered {
+            found.reverse();
+        }
+        let passed = |key: &String, after: &String| if self.disordered { key < after } else { key > after };
+        found.retain(|(key, _)| after.is_none_or(|after| passed(key, after)));
+        found.truncate(1001);
         let mut text = "<ListBucketResult>".to_owned();
         for (key, object) in found.iter().take(1000) {
             let modified = aws_smithy_types::DateTime::from_secs(object.modified).fmt(Format::DateTime).unwrap();

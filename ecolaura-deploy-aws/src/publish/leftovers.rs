@@ -10,12 +10,7 @@ use ecolaura_deploy_core::{
 };
 use jiff::Timestamp;
 
-use super::{
-    bucket::{Listed, Within},
-    headers::SITE,
-    publisher::S3Cdn,
-    upload,
-};
+use super::{bucket::Within, headers::SITE, listing::Listed, publisher::S3Cdn, upload};
 
 /// How old a thing must be that may be in use by a publish that has not switched yet.
 pub(super) const GRACE: Duration = Duration::from_hours(1);
@@ -58,7 +53,7 @@ impl S3Cdn {
     async fn remnants(&self, within: Within<'_>) -> Result<Vec<Remnant>> {
         let mut found = self.half_uploads(within).await?;
         let pointer = self.pointer(within).await?.pointer;
-        let survey = self.survey(within).await?;
+        let survey = self.survey(within, &[], None).await?;
         let (mut keys, mut contents) = (BTreeSet::new(), BTreeSet::new());
         for (_, manifest) in self.manifests(within, &pointer.releases).await? {
             contents.extend(manifest.0.values().map(|object| object.digest.to_hex()));

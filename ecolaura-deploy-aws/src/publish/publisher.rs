@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     bucket::{Bucket, Within},
     cost::{self, Known as Estimated},
+    reader::Buffers,
     state::{Found, of},
     stored::Known,
 };
@@ -26,7 +27,7 @@ pub(super) const ASKED_AT_ONCE: usize = 32;
 /// What is sent in one request; larger files go in parts of this size.
 const PART: u64 = 8 * 1024 * 1024;
 /// How much of files is in memory at a time, in KiB.
-const MEMORY: u32 = 64 * 1024;
+const MEMORY: u32 = 32 * 1024;
 /// How many paths one invalidation may name before it is `/*`: each costs, `/*` costs as one.
 const INVALIDATION_PATHS: usize = 100;
 
@@ -54,6 +55,7 @@ pub struct S3Cdn {
     pub(super) known: Arc<Known>,
     pub(super) contents: Arc<Known>,
     memory: Arc<Semaphore>,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) prices: Option<Prices>,
     /// Whether what is served lies in a folder for each release.
     pub(super) folders: bool,
@@ -76,6 +78,7 @@ impl S3Cdn {
             known: Arc::default(),
             contents: Arc::default(),
             memory: Arc::new(Semaphore::new(MEMORY as usize)),
+            buffers: Arc::default(),
             folders: false,
             #[cfg(feature = "cloudfront")]
             distribution: None,
@@ -247,7 +250,7 @@ impl S3Cdn {
             Some(live) => self.manifests(within, &[live]).await?,
             None => Vec::new(),
         };
-        let survey = self.survey(within).await?;
+        let survey = self.survey(within, &live, found.live).await?;
         let mut missing = self.unstored(within, manifest, &survey, of(&live, found.live)).await?;
         if found.live == Some(manifest.id()) {
             let unserved = manifest.0.iter().filter(|(key, object)| {

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -12,6 +13,35 @@ use ecolaura_deploy_core::{
     backend::SiteObject,
     vocabulary::{Digest, Digester},
 };
+
+/// Memory for parts, used again and again: an allocator keeps of large pieces that were freed as much again.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+}
+
+/// A part, whose memory goes back when nobody needs it any more.
+struct Lent {
+    bytes: Vec<u8>,
+    home: Arc<Buffers>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
 
 /// A file that is being read, off the runtime's threads.
 #[derive(Debug)]
@@ -36,14 +66,30 @@ impl Reader {
     /// The next `most` bytes; fewer at the end of the file only.
     pub(super) async fn next(mut self, most: u64) -> Result<(Self, Bytes)> {
         blocking(self.operation, move || {
-            let mut piece = Vec::with_capacity(usize::try_from(most).unwrap_or_default());
-            let read = self.file.by_ref().take(most).read_to_end(&mut piece);
-            read.map_err(|error| Error::io(self.operation, &self.path, error))?;
-            self.digester.update(&piece);
-            self.read += piece.len() as u64;
+            let piece = self.fill(Vec::new(), most)?;
             Ok((self, Bytes::from(piece)))
         })
         .await
+    }
+
+    /// The same, into memory that is of `buffers`.
+    pub(super) async fn next_within(mut self, most: u64, buffers: &Arc<Buffers>) -> Result<(Self, Bytes)> {
+        let home = Arc::clone(buffers);
+        blocking(self.operation, move || {
+            let bytes = self.fill(home.take(), most)?;
+            Ok((self, Bytes::from_owner(Lent { bytes, home })))
+        })
+        .await
+    }
+
+    fn fill(&mut self, mut piece: Vec<u8>, most: u64) -> Result<Vec<u8>> {
+        piece.clear();
+        piece.reserve_exact(usize::try_from(most).unwrap_or_default());
+        let read = self.file.by_ref().take(most).read_to_end(&mut piece);
+        read.map_err(|error| Error::io(self.operation, &self.path, error))?;
+        self.digester.update(&piece);
+        self.read += piece.len() as u64;
+        Ok(piece)
     }
 
     /// Makes sure that what was read is `object`'s content.

@@ -14,8 +14,9 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::Bo
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    bucket::{Condition, Listed, Within},
+    bucket::{Condition, Within},
     headers::Headers,
+    listing::Listed,
     publisher::{ASKED_AT_ONCE, S3Cdn},
 };
 

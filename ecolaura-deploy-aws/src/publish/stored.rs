@@ -1,7 +1,7 @@
 //! What of a release is stored already.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -10,21 +10,27 @@ use ecolaura_deploy_core::{
     backend::{SiteManifest, SiteObject},
     vocabulary::Digest,
 };
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
+use futures_util::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, try_join},
+    stream,
+};
 
 use super::{
-    bucket::{Listed, Seen, Within},
+    bucket::{Seen, Within},
     headers::mark,
+    listing::Objects,
     publisher::{ASKED_AT_ONCE, S3Cdn},
+    switch::is_page,
 };
 
 /// The objects of a site, as two listings tell.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Served ones, by key.
-    pub(super) served: BTreeMap<String, Listed>,
+    pub(super) served: Objects,
     /// Contents of mutable keys, by their digests' hexadecimal digits.
-    pub(super) contents: BTreeMap<String, Listed>,
+    pub(super) contents: Objects,
 }
 
 /// What this process has seen of served objects itself, by key: so that nobody is asked twice.
@@ -44,6 +50,11 @@ impl Known {
 
     pub(super) fn note(&self, key: &str, digest: Digest, mark: Option<String>) {
         self.lock().insert(key.to_owned(), (digest, mark));
+    }
+
+    /// The keys that it has seen.
+    fn keys(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
     }
 
     /// Forgets what somebody took away.
@@ -88,12 +99,29 @@ pub(super) fn compare<'a>(
 }
 
 impl S3Cdn {
-    /// Lists what there is of the site: one call for each thousand objects.
-    pub(super) async fn survey(&self, within: Within<'_>) -> Result<Survey> {
-        let contents = format!("{}objects/", self.state);
-        let (served, contents) =
-            futures_util::future::try_join(self.bucket.list(within, &self.prefix), self.bucket.list(within, &contents))
-                .await?;
+    /// Lists what there is of the site: one call for each thousand objects. What `manifests`, of which `live` is served,
+    /// and this process know to be there says where the listings can be split.
+    pub(super) async fn survey(
+        &self,
+        within: Within<'_>,
+        manifests: &[(Digest, SiteManifest)],
+        live: Option<Digest>,
+    ) -> Result<Survey> {
+        let (served, mut contents) = (self.known.keys(), self.contents.keys());
+        let mut served: BTreeSet<&str> = served.iter().map(String::as_str).collect();
+        for (id, manifest) in manifests {
+            let stays = |object: &SiteObject| Some(*id) == live || !is_page(object);
+            served.extend(manifest.0.iter().filter(|(_, object)| stays(object)).map(|(key, _)| key.as_str()));
+            let mutable = manifest.0.values().filter(|object| !object.is_immutable());
+            contents.extend(mutable.map(|object| object.digest.to_hex()));
+        }
+        let contents = contents.iter().map(String::as_str).collect();
+        let folder = format!("{}objects/", self.state);
+        let (served, contents) = try_join(
+            self.bucket.list_expecting(within, &self.prefix, &served),
+            self.bucket.list_expecting(within, &folder, &contents),
+        )
+        .await?;
         self.known.retain(|key| served.contains_key(key));
         Ok(Survey { served, contents })
     }

@@ -110,7 +110,7 @@ impl S3Cdn {
             return Err(self.conflict(within.1, *expected, live));
         }
         let kept = self.manifests(within, &pointer.releases).await?;
-        let survey = self.survey(within).await?;
+        let survey = self.survey(within, &kept, live).await?;
         let missing = self.unstored(within, manifest, &survey, of(&kept, live)).await?;
         if let Some(first) = missing.first() {
             let message = format!("the content of {} keys is not stored, the first is `{first}`", missing.len());
@@ -212,7 +212,7 @@ mod tests {
     use ecolaura_deploy_core::cdn::{content_type, default_cache_control};
 
     use super::*;
-    use crate::publish::bucket::Listed;
+    use crate::publish::listing::Listed;
 
     fn site(files: &[(&str, &str)]) -> SiteManifest {
         let object = |key: &str, text: &str| {

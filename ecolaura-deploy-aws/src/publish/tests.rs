@@ -28,6 +28,7 @@ mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
 mod leftovers;
+mod listing;
 #[cfg(feature = "cloudfront")]
 mod matrix;
 #[cfg(feature = "key-value-store")]
@@ -189,20 +190,4 @@ async fn what_is_corrupt_is_named_and_nothing_is_pruned_by_it() {
     let before = s3.keys();
     assert_eq!(cdn(&s3).prune(&cx(), 1).await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(s3.keys(), before);
-}
-
-#[tokio::test]
-async fn a_release_with_more_keys_than_a_page_of_a_listing_is_served_whole() {
-    let s3 = FakeS3::new();
-    let dir = tempfile::tempdir().unwrap();
-    for number in 0..2100 {
-        fs::write(dir.path().join(format!("a.{:08x}.js", 0xabcd_0000_u32 + number)), number.to_string()).unwrap();
-    }
-    fs::write(dir.path().join("index.html"), "page").unwrap();
-    let site = SiteSource::new(dir.path()).prepare(&cx()).await.unwrap();
-    let report = publish(&cx(), &cdn(&s3), &site, &PublishOptions::default()).await.unwrap();
-    assert_eq!(report.uploaded, 2101);
-    s3.clear_log();
-    assert!(cdn(&s3).missing(&cx(), site.manifest()).await.unwrap().is_empty());
-    assert_eq!(s3.log().len(), 6, "live, its manifest, three pages of served keys, one of contents: {:?}", s3.log());
 }

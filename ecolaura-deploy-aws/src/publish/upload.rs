@@ -188,14 +188,16 @@ impl S3Cdn {
         let size = part_size(request.object.size, self.part);
         let (mut parts, mut sending) = (BTreeMap::new(), FuturesUnordered::new());
         for number in 1.. {
+            // What comes after the end shows a file that grew.
+            let wanted = size.min(request.object.size.saturating_sub(reader.read())).max(1);
             let held = loop {
                 tokio::select! {
                     biased;
                     Some(part) = sending.next(), if !sending.is_empty() => keep(&mut parts, part)?,
-                    held = self.hold(within, size), if sending.len() < PARTS_AT_ONCE => break held?,
+                    held = self.hold(within, wanted), if sending.len() < PARTS_AT_ONCE => break held?,
                 }
             };
-            let (next, piece) = reader.next(size).await?;
+            let (next, piece) = reader.next_within(wanted, &self.buffers).await?;
             reader = next;
             if piece.is_empty() || reader.read() > request.object.size {
                 break;

@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::redirect::{Attempt, Policy};
 use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::{CryptoProvider, ring},
+    ClientConfig,
+    client::danger::ServerCertVerifier,
+    crypto::ring,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
-use rustls_platform_verifier::Verifier;
 
-use super::place::{Place, is_loopback};
+use super::{
+    place::{Place, is_loopback},
+    trust::{Later, trusted},
+};
 use crate::{Error, ErrorKind, Result};
 
 const CONNECT: Duration = Duration::from_secs(20);
@@ -41,20 +44,12 @@ pub(super) fn new(
 /// Trusts whom the machine trusts, and `authorities`.
 fn tls(place: &Place, authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let config = |provider: Arc<CryptoProvider>| {
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+    let verifier: Arc<dyn ServerCertVerifier> = match place.is_plain() {
+        true => Arc::new(Later::new(authorities, &provider)),
+        false => Arc::new(trusted(authorities, &provider)?),
     };
-    match Verifier::new_with_extra_roots(authorities.iter().cloned(), Arc::clone(&provider)) {
-        Ok(verifier) => {
-            let config = config(provider)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-            Ok(config.with_no_client_auth())
-        }
-        // A machine that trusts nobody can still use a registry of its own.
-        Err(_) if place.is_plain() => {
-            Ok(config(provider)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-        }
-        Err(error) => Err(error),
-    }
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// Where a registry may lead a request: not out of encryption. The client itself takes the login off for another host.

@@ -50,6 +50,22 @@ async fn fake_over_tls_that_nobody_vouches_for_is_sent_nothing() {
 }
 
 #[tokio::test]
+async fn fake_without_tls_that_leads_to_tls_is_followed_only_to_whom_is_trusted() {
+    let (server, storage, dir) = (FakeRegistry::start().await, fake().await, tempfile::tempdir().unwrap());
+    server.state().uploads = Some(format!("https://{}", storage.address));
+    storage.state().sessions.extend((1..=4).map(|number| (format!("session-{number}"), Vec::new())));
+    let image = image(dir.path(), b"layer");
+    let doubting = registry(&server).authorities(OTHER).unwrap();
+    let error = doubting.push(&cx(), &image, &repository()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Never), "{error:?}");
+    assert!(error.report().contains("certificate") && storage.state().log.is_empty(), "{}", error.report());
+    let trusting = registry(&server).authorities(AUTHORITY).unwrap();
+    let error = trusting.push(&cx(), &image, &repository()).await.unwrap_err();
+    assert!(error.report().contains("MANIFEST_BLOB_UNKNOWN"), "the fake itself has no blobs: {error:?}");
+    assert_eq!(storage.state().carried.len(), 2, "the layer and the configuration");
+}
+
+#[tokio::test]
 async fn fake_without_tls_is_told_from_one_with_a_bad_certificate() {
     let (server, dir) = (FakeRegistry::start().await, tempfile::tempdir().unwrap());
     let image = image(dir.path(), b"layer");

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ecolaura_deploy_core::backend::{SiteManifest, SiteObject};
 
-use crate::publish::{bucket::Listed, switch::is_page};
+use crate::publish::{listing::Objects, switch::is_page};
 
 /// A release's folder, as a listing tells.
-pub(super) type Folder = BTreeMap<String, Listed>;
+pub(super) type Folder = Objects;
 
 /// Keys to copy into a folder.
 pub(super) type Lacks<'a> = Vec<(&'a str, &'a SiteObject)>;
@@ -46,6 +46,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::publish::listing::Listed;
 
     fn site(files: &[(&str, &str)]) -> SiteManifest {
         let object = |key: &str, text: &str| {

@@ -21,7 +21,7 @@ fn told(details: &[String]) -> Vec<usize> {
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
-async fn planned_and_done(s3: &FakeS3, site: &PreparedSite) -> (Vec<usize>, (usize, usize)) {
+pub(super) async fn planned_and_done(s3: &FakeS3, site: &PreparedSite) -> (Vec<usize>, (usize, usize)) {
     let changes = plan(&cx(), &cdn(s3), site).await.unwrap();
     s3.clear_log();
     publish(&cx(), &cdn(s3), site, &PublishOptions::default()).await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// One value a round.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Samples {
+pub struct Samples {
     values: Vec<f64>,
     /// Each was stopped there and would have been more.
     capped: bool,
@@ -20,14 +20,17 @@ impl Samples {
 
 /// What the values of a row are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Of time.
     Seconds,
+    /// Of memory.
     MiB,
 }
 
 /// What was wished.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Goal {
+pub enum Goal {
+    /// Nothing.
     None,
     /// Of the peer's, in the median.
     Ratio(f64),
@@ -37,7 +40,7 @@ pub(crate) enum Goal {
 
 /// A comparison.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub struct Row {
     what: String,
     unit: Unit,
     ours: Samples,
@@ -47,13 +50,16 @@ pub(crate) struct Row {
 
 /// The measurements of a case: by what was measured, and whose it is.
 #[derive(Debug, Default)]
-pub(crate) struct Records(BTreeMap<(String, String), Samples>);
+pub struct Records(BTreeMap<(String, String), Samples>);
+
+/// What is measured of a piece of work: its time, its memory, and which part of a peer's time is wished.
+pub type Work = (&'static str, &'static str, f64);
 
 /// Whose values are compared with those of others.
-pub(crate) const OURS: &str = "ours";
+pub const OURS: &str = "ours";
 
 /// Lets each of `sides` have its turn in each round. `turn` answers with what it measured.
-pub(crate) async fn by_turns(
+pub async fn by_turns(
     rounds: usize,
     sides: &[&'static str],
     mut turn: impl AsyncFnMut(&'static str) -> Vec<(&'static str, f64)>,
@@ -73,12 +79,13 @@ pub(crate) async fn by_turns(
 }
 
 impl Records {
-    pub(crate) fn add(&mut self, what: &str, side: &str, value: f64) {
+    /// Notes a value.
+    pub fn add(&mut self, what: &str, side: &str, value: f64) {
         self.0.entry((what.to_owned(), side.to_owned())).or_default().values.push(value);
     }
 
     /// Says that a side was stopped at its values, and would have had more.
-    pub(crate) fn cap(&mut self, what: &str, side: &str) {
+    pub fn cap(&mut self, what: &str, side: &str) {
         self.0.entry((what.to_owned(), side.to_owned())).or_default().capped = true;
     }
 
@@ -87,10 +94,23 @@ impl Records {
     }
 
     /// Ours of `what` beside `peer`'s of `theirs`; without the peer, by itself.
-    pub(crate) fn row(&self, title: String, unit: Unit, what: &str, peer: (&str, &str), goal: Goal) -> Row {
+    pub fn row(&self, title: String, unit: Unit, what: &str, peer: (&str, &str), goal: Goal) -> Row {
         let (side, theirs) = peer;
         let peer = self.of(theirs, side).map(|samples| (side.to_owned(), samples));
         Row { what: title, unit, ours: self.of(what, OURS).unwrap_or_default(), peer, goal }
+    }
+
+    /// Each of `works` beside each of `sides` that is not ours; its memory is wished to be `most` MiB.
+    pub fn beside(&self, title: &str, sides: &[&'static str], works: &[Work], most: f64) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for peer in sides.iter().copied().filter(|side| *side != OURS) {
+            for (what, memory, ratio) in works {
+                let row = |unit, what: &str, goal| self.row(format!("{title}, {what}"), unit, what, (peer, what), goal);
+                rows.push(row(Unit::Seconds, what, Goal::Ratio(*ratio)));
+                rows.push(row(Unit::MiB, memory, Goal::AtMost(most)));
+            }
+        }
+        rows
     }
 }
 
@@ -124,6 +144,7 @@ impl Row {
         let goal = match self.goal {
             Goal::None => String::new(),
             Goal::Ratio(most) => format!("≤ {most}×"),
+            Goal::AtMost(most) if self.unit == Unit::MiB => format!("≤ {most} MiB"),
             Goal::AtMost(most) => format!("≤ {most} s"),
         };
         let met = self.is_met().map_or("", |met| if met { "yes" } else { "no" });
@@ -141,7 +162,7 @@ impl Row {
 }
 
 /// Prints `rows` as Markdown whose columns stand below each other.
-pub(crate) fn print(rows: &[Row]) {
+pub fn print(rows: &[Row]) {
     let heads = ["what (min / median / max)", "ours", "peer", "ours ÷ peer", "goal", "met"].map(str::to_owned);
     let lines: Vec<[String; 6]> = std::iter::once(heads).chain(rows.iter().map(Row::cells)).collect();
     let wide = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();

@@ -14,18 +14,22 @@ use tokio::{
 
 /// How often the memory of a program is looked at. The kernel keeps its peak, so only what grows in the last moment before
 /// the end can be missed.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The peers on the `PATH`.
 #[derive(Debug, Clone)]
-pub(crate) struct Peers {
-    pub(crate) kubectl: Option<PathBuf>,
-    pub(crate) helm: Option<PathBuf>,
-    pub(crate) kwok: Option<PathBuf>,
+pub struct Peers {
+    /// Applies.
+    pub kubectl: Option<PathBuf>,
+    /// Rolls out.
+    pub helm: Option<PathBuf>,
+    /// Pretends nodes and pods.
+    pub kwok: Option<PathBuf>,
 }
 
 impl Peers {
-    pub(crate) fn find() -> Self {
+    /// Those that are there.
+    pub fn find() -> Self {
         Self { kubectl: on_path("kubectl"), helm: on_path("helm"), kwok: on_path("kwok") }
     }
 }
@@ -52,7 +56,8 @@ impl fmt::Display for Peers {
     }
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// Where the program `name` is.
+pub fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
@@ -66,19 +71,21 @@ fn version(program: &Path, arguments: &[&str]) -> String {
 
 /// How a program ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) succeeded: bool,
-    pub(crate) at: Instant,
+pub struct Ended {
+    /// Whether it says so.
+    pub succeeded: bool,
+    /// When.
+    pub at: Instant,
     /// The most memory that it had, in MiB.
-    pub(crate) peak: f64,
+    pub peak: f64,
     /// What it printed.
-    pub(crate) said: String,
+    pub said: String,
     program: String,
 }
 
 impl Ended {
     /// Ends the bench with what the program said unless it succeeded.
-    pub(crate) fn checked(self) -> Self {
+    pub fn checked(self) -> Self {
         assert!(self.succeeded, "{} failed: {}", self.program, self.said);
         self
     }
@@ -86,25 +93,31 @@ impl Ended {
 
 /// A program that runs, and is killed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
     output: tempfile::NamedTempFile,
     program: String,
 }
 
 /// Starts `program`.
-pub(crate) fn start<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Running {
+pub fn start<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Running {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    start_as(command)
+}
+
+/// Starts `command`.
+pub fn start_as(mut command: Command) -> Running {
     let output = tempfile::NamedTempFile::new().unwrap();
     let file = || Stdio::from(output.as_file().try_clone().unwrap());
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(file()).stderr(file()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(file()).stderr(file()).kill_on_drop(true);
     let child = command.spawn().unwrap();
-    Running { child, output, program: program.display().to_string() }
+    Running { child, output, program: command.as_std().get_program().display().to_string() }
 }
 
 impl Running {
     /// Waits for its end.
-    pub(crate) async fn end(mut self) -> Ended {
+    pub async fn end(mut self) -> Ended {
         let mut ended = Box::pin(self.child.wait());
         let status = ended.as_mut().await.unwrap();
         let at = Instant::now();
@@ -113,7 +126,7 @@ impl Running {
     }
 
     /// Waits for its end and looks at its memory meanwhile.
-    pub(crate) async fn end_with_memory(mut self) -> Ended {
+    pub async fn end_with_memory(mut self) -> Ended {
         let process = self.child.id().unwrap().to_string();
         let mut most = 0.0;
         loop {
@@ -129,18 +142,19 @@ impl Running {
         Ended { succeeded, at, peak, said, program: self.program }
     }
 
-    pub(crate) async fn kill(mut self) {
+    /// Ends it.
+    pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
 
 /// Runs `program` to its end.
-pub(crate) async fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
+pub async fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
     start(program, arguments).end().await
 }
 
 /// The most memory that a process had so far, in MiB; none of one that is gone.
-pub(crate) fn peak(process: &str) -> Option<f64> {
+pub fn peak(process: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
