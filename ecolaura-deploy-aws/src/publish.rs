@@ -38,6 +38,7 @@ mod pointer;
 mod prune;
 mod publisher;
 mod reader;
+mod signed;
 mod state;
 mod stored;
 mod switch;

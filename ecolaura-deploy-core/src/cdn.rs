@@ -17,6 +17,7 @@ pub(crate) mod digesting;
 mod encoding;
 mod invalidation;
 mod key;
+mod memory;
 mod plan;
 mod publish;
 mod rules;

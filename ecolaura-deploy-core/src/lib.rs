@@ -30,7 +30,7 @@ pub mod doctor;
 mod error;
 pub mod event;
 pub mod fence;
-#[cfg(any(feature = "local", feature = "oci"))]
+#[cfg_attr(not(any(feature = "local", feature = "oci")), expect(dead_code, reason = "backends need more of it"))]
 mod files;
 mod gate;
 #[cfg(any(feature = "local", feature = "oci"))]

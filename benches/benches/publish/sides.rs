@@ -4,6 +4,7 @@ use std::{
     env,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use aws_sdk_s3::{
@@ -21,6 +22,8 @@ use ecolaura_deploy_core::{
 };
 use tokio::{process::Command, time::Instant};
 
+use super::away::relay;
+
 /// The argument by which this program publishes, and does nothing else.
 pub(crate) const PUBLISHER: &str = "publish-to";
 const KEY: &str = "ecolaura";
@@ -36,27 +39,43 @@ async fn account(endpoint: &str) -> Account {
     connect.keys(KEY, Secret::new(SECRET.to_owned())).connect(&cx()).await.unwrap()
 }
 
-/// Publishes `folder` to `bucket`.
-pub(crate) async fn publish_here(endpoint: &str, bucket: &str, folder: &Path) {
+/// Publishes `folder` to `bucket`, and remembers digests in `memory`.
+pub(crate) async fn publish_here(endpoint: &str, bucket: &str, folder: &Path, memory: &Path) {
     let cdn = S3Cdn::new("web".parse().unwrap(), account(endpoint).await, bucket).prefix("site");
-    let site = SiteSource::new(folder).prepare(&cx()).await.unwrap();
+    let site = SiteSource::new(folder).remember(memory).prepare(&cx()).await.unwrap();
     publish(&cx(), &cdn, &site, &PublishOptions::default()).await.unwrap();
 }
 
 /// A server that speaks S3.
 #[derive(Debug)]
-pub(crate) struct Server(String);
+pub(crate) struct Server {
+    endpoint: String,
+    /// How long the way there and back takes.
+    trip: Duration,
+}
 
 impl Server {
     pub(crate) fn find() -> Result<Self, String> {
-        let endpoint = env::var("ECOLAURA_TEST_S3").ok().filter(|endpoint| !endpoint.is_empty()).map(Self);
+        let endpoint = env::var("ECOLAURA_TEST_S3").ok().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = endpoint.map(|endpoint| Self { endpoint, trip: Duration::ZERO });
         endpoint.ok_or_else(|| {
             "no server: ECOLAURA_TEST_S3 is not set; run this by `.ci/with-servers --no-node --peers`".to_owned()
         })
     }
 
+    /// The same, so far away.
+    pub(crate) async fn far(self, trip: Duration) -> Self {
+        let address = self.endpoint.trim_start_matches("http://").to_owned();
+        Self { endpoint: format!("http://{}", relay(address, trip).await), trip }
+    }
+
+    /// How far away it is, in words.
+    pub(crate) fn place(&self) -> String {
+        if self.trip.is_zero() { String::new() } else { format!(", {} ms away", self.trip.as_millis()) }
+    }
+
     async fn client(&self) -> Client {
-        let account = account(&self.0).await;
+        let account = account(&self.endpoint).await;
         let config = aws_sdk_s3::config::Builder::from(account.sdk_config()).force_path_style(true);
         Client::from_conf(config.build())
     }
@@ -122,12 +141,14 @@ impl Side {
     }
 
     /// s5cmd decides by sizes and times what it sends; rclone reads every file, as ours does.
-    fn command(self, Server(endpoint): &Server, bucket: &str, folder: &Path) -> Command {
+    fn command(self, Server { endpoint, .. }: &Server, bucket: &str, folder: &Path) -> Command {
+        // Beside the folder, which goes away with the bench.
+        let memory = folder.with_file_name(format!("{bucket}.json"));
         let folder = folder.to_str().unwrap();
         let own = env::current_exe().unwrap();
         let mut command = Command::new(on_path(self.name()).unwrap_or(own));
         match self {
-            Self::Ours => command.args([PUBLISHER, endpoint, bucket, folder]),
+            Self::Ours => command.args([PUBLISHER, endpoint, bucket, folder]).arg(memory),
             Self::S5cmd => {
                 let (from, to) = (format!("{folder}/"), format!("s3://{bucket}/site/"));
                 command.args(["--log", "error", "--endpoint-url", endpoint, "sync", &from, &to])

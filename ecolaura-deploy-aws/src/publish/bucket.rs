@@ -14,7 +14,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, vocabulary::Digest};
 
-use super::headers::{DIGEST, Headers, MARK, with_headers};
+use super::{
+    headers::{DIGEST, Headers, MARK, with_headers},
+    signed,
+};
 use crate::{Account, Scope, account::renewing, error::Call};
 
 /// How many keys one `DeleteObjects` takes.
@@ -95,7 +98,8 @@ impl Bucket {
         Ok(Some((body.into_bytes(), tag)))
     }
 
-    /// Writes `key` if `condition` holds; its `ETag`, or `None` if something else is there or came at the same time.
+    /// Writes `key` if `condition` holds. `headers` tell the digest of `content`, and the signature does too: S3 refuses
+    /// anything else. Answers with its `ETag`, or `None` if something else is there or came at the same time.
     pub(super) async fn put(
         &self,
         within: Within<'_>,
@@ -111,6 +115,7 @@ impl Bucket {
             Condition::New => request.if_none_match("*"),
             Condition::Is(tag) => request.if_match(tag),
         };
+        let request = request.customize().interceptor(signed::Digested(headers.digest().to_owned()));
         let answer = call.attempt(request.send()).await?;
         Ok(written(&call, answer)?.map(|answer| answer.e_tag.unwrap_or_default()))
     }

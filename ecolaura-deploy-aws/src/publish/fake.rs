@@ -124,6 +124,12 @@ impl Asked {
         Self { line, method, key, query, headers, body }
     }
 
+    /// Whether the body is what the signature says, if it says anything of it.
+    fn is_as_signed(&self) -> bool {
+        let signed = self.headers.get("x-amz-content-sha256").filter(|signed| signed.len() == 64);
+        signed.is_none_or(|signed| *signed == Digest::of(&self.body).to_hex())
+    }
+
     fn has_checksum(&self) -> bool {
         let of_header = |name: &String| name.starts_with("x-amz-checksum") || name.starts_with("x-amz-sdk-checksum");
         !self.has("delete") && self.headers.keys().any(of_header)
@@ -294,6 +300,9 @@ impl State {
     }
 
     fn answer(&mut self, asked: &Asked) -> HttpResponse {
+        if !asked.is_as_signed() {
+            return refusal(400, "XAmzContentSHA256Mismatch");
+        }
         match asked.method.as_str() {
             "GET" if asked.has("list-type") => self.list(asked),
             "GET" if asked.has("uploads") => self.list_uploads(),

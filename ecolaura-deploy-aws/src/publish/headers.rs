@@ -49,6 +49,11 @@ impl Headers {
         Self { content_type, cache_control: Some("no-store".to_owned()), ..Self::stored(site, Digest::of(content)) }
     }
 
+    /// The digest of the content, as 64 hexadecimal digits.
+    pub(super) fn digest(&self) -> &str {
+        self.metadata.get(DIGEST).map_or("", String::as_str)
+    }
+
     /// Those of content that nobody is served yet.
     pub(super) fn stored(site: &Name, digest: Digest) -> Self {
         let metadata = [(DIGEST, digest.to_hex()), (SITE, site.to_string())];

@@ -1,6 +1,6 @@
 //! [`CdnPublisher`] on a bucket.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 #[cfg(feature = "cloudfront")]
@@ -17,13 +17,15 @@ use super::{
     bucket::{Bucket, Within},
     cost::{self, Known as Estimated},
     reader::Buffers,
-    state::{Found, of},
+    state::{Found, Live, of},
     stored::Known,
 };
 use crate::Account;
 
 /// How many objects are asked at a time.
 pub(super) const ASKED_AT_ONCE: usize = 32;
+/// How many files are sent at a time unless something else is said. Each waits for its answer most of the time.
+const UPLOADS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// What is sent in one request; larger files go in parts of this size.
 const PART: u64 = 8 * 1024 * 1024;
 /// How much of files is in memory at a time, in KiB.
@@ -54,6 +56,8 @@ pub struct S3Cdn {
     pub(super) grace: std::time::Duration,
     pub(super) known: Arc<Known>,
     pub(super) contents: Arc<Known>,
+    pub(super) live: Arc<Live>,
+    pub(super) uploads: NonZeroUsize,
     memory: Arc<Semaphore>,
     pub(super) buffers: Arc<Buffers>,
     pub(super) prices: Option<Prices>,
@@ -77,6 +81,8 @@ impl S3Cdn {
             grace: super::leftovers::GRACE,
             known: Arc::default(),
             contents: Arc::default(),
+            live: Arc::default(),
+            uploads: UPLOADS,
             memory: Arc::new(Semaphore::new(MEMORY as usize)),
             buffers: Arc::default(),
             folders: false,
@@ -103,6 +109,12 @@ impl S3Cdn {
     /// Sends files larger than `bytes` in parts of that size, at least 5 MiB (default 8 MiB).
     pub fn part_size(self, bytes: u64) -> Self {
         Self { part: bytes.max(5 * 1024 * 1024), ..self }
+    }
+
+    /// Sends `at_once` files at a time (default 64), of which never more than 32 MiB are in memory. Fewer for a store that
+    /// is near, or says that it is asked too much; more for many small files and a store that is far away.
+    pub fn uploads(self, at_once: NonZeroUsize) -> Self {
+        Self { uploads: at_once, ..self }
     }
 
     /// With the prices that plans estimate by, instead of those of `us-east-1`. Stores at an endpoint of their own have
@@ -160,7 +172,7 @@ impl CdnPublisher for S3Cdn {
     }
 
     fn capabilities(&self) -> CdnCapabilities {
-        CdnCapabilities::new(false, INVALIDATION_PATHS).fences()
+        CdnCapabilities::new(false, INVALIDATION_PATHS).fences().uploads(self.uploads)
     }
 
     fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {

@@ -53,26 +53,34 @@ pub(super) struct Reader {
     read: u64,
 }
 
+/// All of the file at `path`, which has to be `object`'s content.
+pub(super) async fn whole(operation: &'static str, path: &Path, object: &SiteObject) -> Result<Bytes> {
+    let (path, object) = (path.to_owned(), object.clone());
+    // In one go: small files are many.
+    blocking(operation, move || {
+        let mut reader = Reader::new(operation, path)?;
+        // One byte more shows a file that grew.
+        let content = reader.fill(Vec::new(), object.size + 1)?;
+        reader.verify(&object)?;
+        Ok(content.into())
+    })
+    .await
+}
+
 impl Reader {
     pub(super) async fn open(operation: &'static str, path: &Path) -> Result<Self> {
         let path = path.to_owned();
-        let open = move || match File::open(&path) {
+        blocking(operation, move || Self::new(operation, path)).await
+    }
+
+    fn new(operation: &'static str, path: PathBuf) -> Result<Self> {
+        match File::open(&path) {
             Ok(file) => Ok(Self { operation, path, file, digester: Digester::new(), read: 0 }),
             Err(error) => Err(Error::io(operation, &path, error)),
-        };
-        blocking(operation, open).await
+        }
     }
 
-    /// The next `most` bytes; fewer at the end of the file only.
-    pub(super) async fn next(mut self, most: u64) -> Result<(Self, Bytes)> {
-        blocking(self.operation, move || {
-            let piece = self.fill(Vec::new(), most)?;
-            Ok((self, Bytes::from(piece)))
-        })
-        .await
-    }
-
-    /// The same, into memory that is of `buffers`.
+    /// The next `most` bytes, into memory that is of `buffers`; fewer at the end of the file only.
     pub(super) async fn next_within(mut self, most: u64, buffers: &Arc<Buffers>) -> Result<(Self, Bytes)> {
         let home = Arc::clone(buffers);
         blocking(self.operation, move || {

@@ -1,6 +1,9 @@
 //! Which releases there are: `live.json` and the manifests.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use ecolaura_deploy_core::{
@@ -150,18 +153,19 @@ impl S3Cdn {
             .advice("somebody else published meanwhile; plan again and see whether yours is still wanted")
     }
 
-    /// A release's manifest, verified against its id.
+    /// A release's manifest, verified against its id. That of the live release is not asked for twice: it never changes.
     pub(super) async fn manifest(&self, within: Within<'_>, release: Digest) -> Result<SiteManifest> {
+        if let Some(manifest) = self.live.recall(release) {
+            return Ok(manifest);
+        }
         let key = self.manifest_key(release);
         let Some((bytes, _)) = self.bucket.get(within, &key).await? else {
             return Err(self.corrupt(within.1, &key, "it is gone"));
         };
-        let manifest: SiteManifest = self.parse(within.1, &key, &bytes)?;
-        if manifest.id() == release {
-            Ok(manifest)
-        } else {
-            Err(self.corrupt(within.1, &key, "its digest differs from its name"))
+        if Digest::of(&bytes) != release {
+            return Err(self.corrupt(within.1, &key, "its digest differs from its name"));
         }
+        self.parse(within.1, &key, &bytes)
     }
 
     /// The manifests of `releases`, in their order.
@@ -192,6 +196,7 @@ impl S3Cdn {
             let found = self.pointer(within).await?;
             match self.manifests(within, &found.pointer.releases).await {
                 Ok(manifests) => {
+                    self.live.keep(found.pointer.live, of(&manifests, found.pointer.live));
                     let history = SiteHistory::new(found.pointer.live, manifests);
                     return Ok(history.unfinished(found.pointer.unfinished || found.pointer.mixed));
                 }
@@ -220,6 +225,24 @@ impl S3Cdn {
         let message = format!("`{}` is not as it was written: {why}", self.bucket.url(key));
         Error::new(ErrorKind::Corrupt, operation, message)
             .advice("restore the object, from a former version if the bucket has them, or remove the site's state and publish again")
+    }
+}
+
+/// The manifest of the release that was live when the site was last looked at.
+#[derive(Debug, Default)]
+pub(super) struct Live(Mutex<Option<(Digest, SiteManifest)>>);
+
+impl Live {
+    fn recall(&self, release: Digest) -> Option<SiteManifest> {
+        self.lock().as_ref().filter(|(id, _)| *id == release).map(|(_, manifest)| manifest.clone())
+    }
+
+    fn keep(&self, release: Option<Digest>, manifest: Option<&SiteManifest>) {
+        *self.lock() = release.zip(manifest.cloned());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Digest, SiteManifest)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

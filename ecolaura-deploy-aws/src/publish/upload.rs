@@ -18,7 +18,7 @@ use super::{
     bucket::{Bucket, Condition, Within, written},
     headers::{Headers, mark, with_headers},
     publisher::S3Cdn,
-    reader::Reader,
+    reader::{self, Reader},
 };
 use crate::CALLS;
 
@@ -153,10 +153,7 @@ impl S3Cdn {
     /// `false` if something is there already.
     async fn send_whole(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<bool> {
         let _held = self.hold(within, request.object.size).await?;
-        let reader = Reader::open(within.1, &request.source).await?;
-        // One byte more shows a file that grew.
-        let (reader, content) = reader.next(request.object.size + 1).await?;
-        reader.verify(&request.object)?;
+        let content = reader::whole(within.1, &request.source, &request.object).await?;
         let conditions = (&Condition::New, &place.headers);
         Ok(self.bucket.put(within, &place.key, content, conditions).await?.is_some())
     }

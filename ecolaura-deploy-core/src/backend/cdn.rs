@@ -1,7 +1,7 @@
 //! Serving static sites. The publish protocol (assets, barrier, pages, invalidation, pruning later) is in
 //! [`crate::cdn`]; a backend only stores, switches and invalidates.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,21 @@ pub struct CdnCapabilities {
     pub invalidation_paths: usize,
     /// [`CdnPublisher::activate`] and [`CdnPublisher::prune`] refuse older epochs.
     pub fences: bool,
+    /// How many uploads are best under way at a time, where that is not the run's own number
+    /// ([`Limits::parallel_transfers`](crate::Limits::parallel_transfers)): small files over a long way want many.
+    pub uploads: Option<NonZeroUsize>,
 }
 
 impl CdnCapabilities {
     /// What is given, and not able to tell an older epoch.
     pub fn new(atomic_switch: bool, invalidation_paths: usize) -> Self {
-        Self { atomic_switch, invalidation_paths, fences: false }
+        Self { atomic_switch, invalidation_paths, fences: false, uploads: None }
+    }
+
+    /// With this many uploads at a time.
+    pub fn uploads(mut self, at_once: NonZeroUsize) -> Self {
+        self.uploads = Some(at_once);
+        self
     }
 
     /// The same, refusing older epochs.

@@ -111,7 +111,10 @@ pub async fn publish(
     if !served || !pending.is_empty() {
         pending.store(cx, publisher, &mut report).await?;
         let activation = Activation::new(site.manifest().clone(), history.live);
-        publisher.activate(cx, &activation).await.map_err(|error| error.with("phase", "switching the pages"))?;
+        publisher.activate(cx, &activation).await.map_err(|error| {
+            let error = error.with("phase", "switching the pages");
+            if report.uploaded == 0 { error } else { partial(error) }
+        })?;
     }
     let resuming = options.resuming || history.unfinished || cx.attempt() > 1;
     report.invalidated = match (served, resuming) {
@@ -153,8 +156,7 @@ pub(super) async fn forget(
     }
     let wish = invalidation(cx, publisher.name(), release, paths);
     publisher.invalidate(cx, &wish).await.map_err(|error| {
-        let error = if error.effect() == Effect::None { error.with_effect(Effect::Partial) } else { error };
-        error.with("release", release).with("phase", "invalidation; the release is served")
+        partial(error).with("release", release).with("phase", "invalidation; the release is served")
     })?;
     Ok(wish.paths)
 }
@@ -224,10 +226,14 @@ impl Pending {
     }
 }
 
+/// The same after something else was done before it.
+fn partial(error: Error) -> Error {
+    if error.effect() == Effect::None { error.with_effect(Effect::Partial) } else { error }
+}
+
 /// Objects may have been added, none that is served.
 fn unserved(error: Error, phase: &str) -> Error {
-    let error = if error.effect() == Effect::None { error.with_effect(Effect::Partial) } else { error };
-    error.with("phase", format!("{phase}; what is served did not change"))
+    partial(error).with("phase", format!("{phase}; what is served did not change"))
 }
 
 async fn upload(
@@ -242,7 +248,8 @@ async fn upload(
         let sent = publisher.upload(cx, &request).await.map_err(|error| error.with("key", &request.key))?;
         Ok::<_, Error>(sent.then_some(request.object.size))
     });
-    let mut uploads = stream::iter(uploads).buffer_unordered(cx.limits().parallel_transfers.get());
+    let at_once = publisher.capabilities().uploads.unwrap_or(cx.limits().parallel_transfers);
+    let mut uploads = stream::iter(uploads).buffer_unordered(at_once.get());
     let mut done = 0;
     while let Some(sent) =
         uploads.try_next().await.map_err(|error| error.with("stored before", format!("{done} of {total}")))?

@@ -20,7 +20,7 @@ impl CdnPublisher for PointerCdn {
     }
 
     fn capabilities(&self) -> CdnCapabilities {
-        CdnCapabilities::new(true, usize::MAX).fences()
+        CdnCapabilities::new(true, usize::MAX).fences().uploads(self.site.uploads)
     }
 
     fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {

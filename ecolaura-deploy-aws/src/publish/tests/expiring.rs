@@ -51,31 +51,33 @@ async fn credentials_that_end_at_any_request_are_renewed_and_the_publish_goes_on
         }
         renewed += 1;
     }
-    assert!(renewed > 20, "{renewed}");
+    assert!(renewed > 15, "{renewed}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn credentials_that_cannot_be_renewed_stop_it_with_what_was_done_and_the_next_goes_on_from_there() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (site(dir.path(), 1).await, site(dir.path(), 2).await);
-    let s3 = FakeS3::new();
-    publish(&cx(), &cdn(&s3), &old, &PublishOptions::default()).await.unwrap();
-    let (stuck, _) = by(&s3, true);
-    // While the page is being stored: its script is there already.
-    let (other, once) = (s3.clone(), AtomicUsize::new(0));
-    s3.watch(move |line| {
-        if line == format!("PUT site/{}", script(2)) && once.fetch_add(1, Ordering::SeqCst) == 0 {
-            other.expire("KEY0", 4);
+    // While the page is being stored: its script is there already. And when it is there, too.
+    for (count, phase, left) in [(3, "pages; what is served did not change", 1), (4, "switching the pages", 0)] {
+        let s3 = FakeS3::new();
+        publish(&cx(), &cdn(&s3), &old, &PublishOptions::default()).await.unwrap();
+        let (stuck, _) = by(&s3, true);
+        let (other, once) = (s3.clone(), AtomicUsize::new(0));
+        s3.watch(move |line| {
+            if line == format!("PUT site/{}", script(2)) && once.fetch_add(1, Ordering::SeqCst) == 0 {
+                other.expire("KEY0", count);
+            }
+        });
+        let error = publish(&cx(), &stuck, &new, &PublishOptions::default()).await.unwrap_err();
+        s3.watch(|_| {});
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthenticated, Effect::Partial), "{}", error.report());
+        for part in ["ExpiredToken", "credentials have ended", "run again", phase] {
+            assert!(error.report().contains(part), "{part}: {}", error.report());
         }
-    });
-    let error = publish(&cx(), &stuck, &new, &PublishOptions::default()).await.unwrap_err();
-    s3.watch(|_| {});
-    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthenticated, Effect::Partial), "{}", error.report());
-    for part in ["ExpiredToken", "credentials have ended", "run again", "what is served did not change"] {
-        assert!(error.report().contains(part), "{part}: {}", error.report());
+        assert!(!error.report().contains("secret-of-the-key"));
+        assert!(text(&s3, "site/index.html").starts_with(&script(1)));
+        let report = publish(&cx(), &cdn(&s3), &new, &PublishOptions::default()).await.unwrap();
+        assert_eq!(report.uploaded, left, "{phase}");
     }
-    assert!(!error.report().contains("secret-of-the-key"));
-    assert!(text(&s3, "site/index.html").starts_with(&script(1)));
-    let report = publish(&cx(), &cdn(&s3), &new, &PublishOptions::default()).await.unwrap();
-    assert_eq!(report.uploaded, 1, "the page alone");
 }

@@ -1,5 +1,7 @@
 //! How files get there.
 
+use std::num::NonZeroUsize;
+
 use super::*;
 
 const PART: usize = 5 * 1024 * 1024;
@@ -137,4 +139,30 @@ async fn an_asset_that_was_sent_with_other_headers_gets_the_right_ones_with_the_
     assert_eq!(report.uploaded, 3);
     let script = s3.object(&format!("site/{}", script(1))).unwrap();
     assert_eq!(script.headers["content-type"], "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
+async fn as_many_files_as_are_allowed_are_sent_at_a_time() {
+    for (at_once, sent) in [(3, 3), (64, 5)] {
+        let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+        for number in 0..5 {
+            fs::write(dir.path().join(format!("{number}.0123abcd.svg")), number.to_string()).unwrap();
+        }
+        let site = SiteSource::new(dir.path()).prepare(&cx()).await.unwrap();
+        s3.fates(|line| if line.starts_with("PUT") { Fate::Silence } else { Fate::Answered });
+        let begun = || s3.log().iter().filter(|line| line.starts_with("PUT")).count();
+        let (cdn, cx) = (cdn(&s3).uploads(NonZeroUsize::new(at_once).unwrap()), cx());
+        let options = PublishOptions::default();
+        let stuck = async {
+            while begun() < sent {
+                tokio::task::yield_now().await;
+            }
+            // More would follow at once.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! { _ = publish(&cx, &cdn, &site, &options) => panic!("nothing answers"), () = stuck => {} }
+        assert_eq!(begun(), sent);
+    }
 }

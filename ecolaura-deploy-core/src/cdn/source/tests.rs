@@ -112,3 +112,95 @@ async fn an_empty_or_missing_folder_is_not_a_site() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.report().contains("dist") && error.report().contains("build the site first"), "{}", error.report());
 }
+
+mod remembering {
+    use std::{fs::File, os::unix::fs::MetadataExt as _, sync::Arc, time::SystemTime};
+
+    use jiff::{Timestamp, ToSpan as _};
+
+    use super::*;
+    use crate::clock::{Clock as _, FixedClock, SystemClock};
+
+    /// So long after files were written that their times tell of every later write.
+    fn later() -> Context {
+        let now = SystemClock.now().checked_add(1.hour()).unwrap();
+        cx().with_clock(Arc::new(FixedClock::new(now)))
+    }
+
+    async fn digest(cx: &Context, source: &SiteSource) -> Digest {
+        source.manifest(cx).await.unwrap().0.0["index.html"].digest
+    }
+
+    /// A site that was read, and its memory, in which another digest stands than that of the file: who answers with that one
+    /// has not read the file.
+    async fn remembered(dir: &tempfile::TempDir) -> (SiteSource, PathBuf) {
+        let memory = dir.path().join("memory/web.json");
+        let source = SiteSource::new(dir.path().join("web")).remember(&memory);
+        assert_eq!(digest(&later(), &source).await, Digest::of("one"));
+        let text = fs::read_to_string(&memory).unwrap();
+        fs::write(&memory, text.replace(&Digest::of("one").to_hex(), &Digest::of("other").to_hex())).unwrap();
+        (source, memory)
+    }
+
+    #[tokio::test]
+    async fn what_did_not_change_is_not_read_again() {
+        let dir = folder(&[("web/index.html", "one")]);
+        let (source, _) = remembered(&dir).await;
+        for _ in 0..2 {
+            assert_eq!(digest(&later(), &source).await, Digest::of("other"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changed_is_read_even_if_its_size_and_time_did_not() {
+        let dir = folder(&[("web/index.html", "one")]);
+        let page = dir.path().join("web/index.html");
+        let (source, _) = remembered(&dir).await;
+        let before = fs::metadata(&page).unwrap();
+        // The kernel's clock has steps, too.
+        while fs::metadata(&page).unwrap().ctime_nsec() == before.ctime_nsec() {
+            fs::write(&page, "two").unwrap();
+            File::options().write(true).open(&page).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        }
+        assert_eq!(digest(&later(), &source).await, Digest::of("two"));
+
+        let (source, _) = {
+            fs::write(&page, "one").unwrap();
+            remembered(&dir).await
+        };
+        fs::write(dir.path().join("web/new"), "new").unwrap();
+        fs::rename(dir.path().join("web/new"), &page).unwrap();
+        assert_eq!(digest(&later(), &source).await, Digest::of("new"));
+    }
+
+    #[tokio::test]
+    async fn what_was_just_written_is_not_remembered() {
+        let dir = folder(&[("web/index.html", "one"), ("web/old.html", "old")]);
+        let memory = dir.path().join("web.json");
+        let source = SiteSource::new(dir.path().join("web")).remember(&memory);
+        let written = Timestamp::try_from(SystemTime::now()).unwrap();
+        let cx = cx().with_clock(Arc::new(FixedClock::new(written.checked_add(1.second()).unwrap())));
+        digest(&cx, &source).await;
+        assert!(!memory.exists(), "a write within the step of a coarse clock would not show");
+    }
+
+    #[tokio::test]
+    async fn a_memory_that_is_damaged_or_cannot_be_kept_costs_time_only() {
+        let dir = folder(&[("web/index.html", "one"), ("file", "")]);
+        let (source, memory) = remembered(&dir).await;
+        fs::write(&memory, r#"{"format":1,"files":{"#).unwrap();
+        assert_eq!(digest(&later(), &source).await, Digest::of("one"));
+        let source = source.remember(dir.path().join("file/below.json"));
+        assert_eq!(digest(&later(), &source).await, Digest::of("one"));
+    }
+
+    #[tokio::test]
+    async fn files_that_are_gone_are_forgotten() {
+        let dir = folder(&[("web/index.html", "one"), ("web/old.html", "old")]);
+        let (source, memory) = remembered(&dir).await;
+        assert!(fs::read_to_string(&memory).unwrap().contains("old.html"));
+        fs::remove_file(dir.path().join("web/old.html")).unwrap();
+        digest(&later(), &source).await;
+        assert!(!fs::read_to_string(&memory).unwrap().contains("old.html"));
+    }
+}
