@@ -9,12 +9,12 @@
 //! `cargo run --features docker --example build_image -- --docker CONTEXT [--network MODE]`
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
+use clap::Parser;
 use ecolaura_deploy_core::{
     Context, Error, Result,
     backend::{ImageBuilder, ImageEntry, ImageSpec},
@@ -24,16 +24,35 @@ use ecolaura_deploy_core::{
     store::ObjectRunStore,
     vocabulary::Platform,
 };
-use ecolaura_deploy_examples::{exit_code, plan_and_run, runner, scratch};
+use ecolaura_deploy_examples::{exit_code, place::block_on, plan_and_run, runner, scratch};
+
+/// Builds an image from files, of a script unless a program is named.
+#[derive(Debug, Parser)]
+#[command(name = "build_image")]
+struct Options {
+    /// Put this program into the image
+    program: Option<PathBuf>,
+
+    /// Have a Docker Engine build this folder by its Dockerfile (needs the feature `docker`)
+    #[arg(long, value_name = "CONTEXT", conflicts_with = "program")]
+    docker: Option<PathBuf>,
+
+    /// With --docker: what its steps see of the network
+    #[arg(long, value_name = "MODE", requires = "docker")]
+    network: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    block_on("build_image", example(options))
+}
 
 #[expect(clippy::print_stdout, reason = "an example shows what it got")]
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+async fn example(options: Options) -> Result<ExitCode> {
     let dir = scratch("build_image");
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let (builder, spec) = match arguments.as_slice() {
-        [flag, context, rest @ ..] if flag == "--docker" => docker(&dir, context.into(), rest)?,
-        other => assembled(&dir, other.first().map(PathBuf::from))?,
+    let (builder, spec) = match options.docker {
+        Some(context) => docker(&dir, context, options.network)?,
+        None => assembled(&dir, options.program)?,
     };
 
     let mut pipeline = Pipeline::new("build".parse()?, "dev".parse()?);
@@ -72,17 +91,17 @@ fn assembled(dir: &Path, program: Option<PathBuf>) -> Result<Build> {
 
 /// From a build file, by a Docker Engine.
 #[cfg(feature = "docker")]
-fn docker(dir: &Path, context: PathBuf, rest: &[OsString]) -> Result<Build> {
+fn docker(dir: &Path, context: PathBuf, network: Option<String>) -> Result<Build> {
     let builder = ecolaura_deploy_core::docker::DockerBuilder::new(dir.join("images"), "docker".parse()?);
-    let builder = match rest {
-        [flag, mode] if flag == "--network" => builder.network(mode.to_string_lossy()),
-        _ => builder,
+    let builder = match network {
+        Some(mode) => builder.network(mode),
+        None => builder,
     };
     Ok((Arc::new(builder), ImageSpec::new(Platform::current()).context_dir(context)))
 }
 
 #[cfg(not(feature = "docker"))]
-fn docker(_dir: &Path, _context: PathBuf, _rest: &[OsString]) -> Result<Build> {
+fn docker(_dir: &Path, _context: PathBuf, _network: Option<String>) -> Result<Build> {
     Err(Error::invalid("example.docker", "this was compiled without Docker").advice("give cargo `--features docker`"))
 }
 

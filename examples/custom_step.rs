@@ -13,7 +13,7 @@ use ecolaura_deploy_core::{
     steps,
     store::ObjectRunStore,
 };
-use ecolaura_deploy_examples::{exit_code, plan_and_run, runner, scratch};
+use ecolaura_deploy_examples::{exit_code, place::block_on, plan_and_run, runner, scratch};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone)]
@@ -77,8 +77,11 @@ impl Step for WriteBanner {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    block_on("custom_step", example())
+}
+
+async fn example() -> Result<ExitCode> {
     let dir = scratch("custom_step");
     std::fs::create_dir_all(&dir).map_err(|error| Error::io("example.start", &dir, error))?;
     let mut pipeline = Pipeline::new("banner".parse()?, "dev".parse()?);

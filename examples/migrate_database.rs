@@ -14,7 +14,7 @@ use ecolaura_deploy_core::{
     store::ObjectRunStore,
     vocabulary::MigrationVersion,
 };
-use ecolaura_deploy_examples::{exit_code, plan_and_run, runner, scratch};
+use ecolaura_deploy_examples::{exit_code, place::block_on, plan_and_run, runner, scratch};
 
 const MIGRATIONS: &[(&str, &str)] = &[
     ("1_plants.up.sql", "CREATE TABLE plants (id INTEGER PRIMARY KEY, name TEXT NOT NULL);"),
@@ -23,8 +23,11 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("2_height.down.sql", "ALTER TABLE plants DROP COLUMN height;"),
 ];
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    block_on("migrate_database", example())
+}
+
+async fn example() -> Result<ExitCode> {
     let dir = scratch("migrate_database");
     let cx = Context::new("dev".parse()?);
     let migrations = dir.join("migrations");

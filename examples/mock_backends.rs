@@ -14,6 +14,7 @@ use ecolaura_deploy_core::{
     store::ObjectRunStore,
     vocabulary::{BuiltImage, Digest, Name, PinnedImage, Platform},
 };
+use ecolaura_deploy_examples::place::block_on;
 
 fn registry(name: Name) -> MockRegistry {
     let mut registry = MockRegistry::new();
@@ -36,8 +37,11 @@ fn scanner() -> MockImageScanner {
     scanner
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    block_on("mock_backends", example())
+}
+
+async fn example() -> Result<ExitCode> {
     let built = BuiltImage::new("layout", Digest::of("image"), Platform::current(), 1);
     let scanner = Arc::new(scanner());
     let mut pipeline = Pipeline::new("mocks".parse()?, "dev".parse()?);

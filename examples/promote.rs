@@ -12,10 +12,13 @@ use ecolaura_deploy_core::{
     store::{ObjectRunStore, RunStore, StoredReleases},
     vocabulary::{PinnedImage, Release, ReleaseSequence},
 };
-use ecolaura_deploy_examples::{plan_and_run, runner, tiny};
+use ecolaura_deploy_examples::{place::block_on, plan_and_run, runner, tiny};
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    block_on("promote", example())
+}
+
+async fn example() -> Result<ExitCode> {
     let sandbox = tiny::Sandbox::new("promote")?;
     let store: Arc<dyn RunStore> = Arc::new(ObjectRunStore::memory());
     let runner = runner(Arc::clone(&store));

@@ -62,7 +62,9 @@ fn main() -> ExitCode {
             pipeline.add("publish site", publish, (built.map(move |_| dist.clone()), constant(SiteFiles::default())));
         } else {
             let folder = options.folder.clone().map_or_else(|| sample(&dir.join("source")), Ok)?;
-            pipeline.add("publish site", PublishSite::new(cdn, SiteSource::new(folder)), constant(()));
+            // The next run reads only the files that have changed.
+            let source = SiteSource::new(folder).remember(dir.join("digests.json"));
+            pipeline.add("publish site", PublishSite::new(cdn, source), constant(()));
         }
 
         let runner = runner(Arc::new(ObjectRunStore::local(dir.join("records"))?));

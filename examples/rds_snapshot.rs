@@ -19,14 +19,17 @@ use ecolaura_deploy_core::{
     pipeline::{Pipeline, constant},
     store::ObjectRunStore,
 };
-use ecolaura_deploy_examples::{exit_code, plan_and_run, runner};
+use ecolaura_deploy_examples::{exit_code, place::block_on, plan_and_run, runner};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    block_on("rds_snapshot", example())
+}
+
+async fn example() -> Result<ExitCode> {
     let cx = Context::new("dev".parse()?);
     match std::env::args().nth(1) {
         Some(name) => snapshot(&cx, &name).await,
