@@ -140,14 +140,14 @@ pub(super) fn refuse_rewritten(history: &SiteHistory, site: &SiteManifest) -> Re
 }
 
 /// Makes caches forget what `diff` changed since `before`, under the same reference for every attempt. Nobody knows what
-/// they took from a mixture.
+/// they took from a mixture, or from whoever served the site before its first release.
 pub(super) async fn forget(
     cx: &Context,
     publisher: &dyn CdnPublisher,
     (release, before): (Digest, &SiteHistory),
     diff: &SiteDiff,
 ) -> Result<Vec<String>> {
-    let paths = match before.unfinished {
+    let paths = match before.unfinished || before.live.is_none() {
         true => vec![EVERYTHING.to_owned()],
         false => invalidation_paths(diff, publisher.capabilities().invalidation_paths),
     };

@@ -24,11 +24,11 @@ async fn a_publish_a_second_one_and_the_way_back_go_over_http() {
     let options = PublishOptions::default();
     let first = publish(&cx(), &cdn, &site(dir.path(), 1).await, &options).await.unwrap();
     let second = publish(&cx(), &cdn, &site(dir.path(), 2).await, &options).await.unwrap();
-    assert_eq!((second.invalidated.len(), s3.cloudfront().invalidations.len()), (2, 1));
-    assert_eq!(s3.cloudfront().invalidations["I1"].left, 0, "it was in progress, and waited for");
+    assert_eq!((second.invalidated.len(), s3.cloudfront().invalidations.len()), (2, 2));
+    assert_eq!(s3.cloudfront().invalidations["I2"].left, 0, "it was in progress, and waited for");
     switch_back(&cx(), &cdn, Some(first.release)).await.unwrap();
     assert!(text(&s3, "site/index.html").starts_with(&script(1)));
-    assert_eq!(s3.cloudfront().invalidations.len(), 2);
+    assert_eq!(s3.cloudfront().invalidations.len(), 3);
 }
 
 #[tokio::test]
