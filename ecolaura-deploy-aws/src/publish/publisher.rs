@@ -249,7 +249,11 @@ impl S3Cdn {
         #[cfg(feature = "cloudfront")]
         if self.distribution.is_some() {
             let changes = diff(history.live_manifest(), site);
-            return if history.unfinished || history.live.is_none() { 1 } else { invalidation_paths(&changes, INVALIDATION_PATHS).len() };
+            return if history.unfinished || history.live.is_none() {
+                1
+            } else {
+                invalidation_paths(&changes, INVALIDATION_PATHS).len()
+            };
         }
         0
     }

@@ -128,12 +128,12 @@ impl Calls<'_> {
         (target, tags): (String, Vec<Tag>),
     ) -> Result<Asked> {
         match source {
-            Source::Snapshot { arn, .. } => {
+            Source::Snapshot { id, arn } => {
                 Self::implies("rds:RestoreDBClusterFromSnapshot", arn);
                 self.implies_groups("rds:RestoreDBClusterFromSnapshot", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterFromSnapshot", target);
                 let request = self.client.restore_db_cluster_from_snapshot();
-                let request = request.snapshot_identifier(arn).db_cluster_identifier(name);
+                let request = request.snapshot_identifier(id).db_cluster_identifier(name);
                 let request = request.set_engine(old.engine.clone()).set_engine_version(old.engine_version.clone());
                 self.asked(&call, call.attempt(like_cluster!(request, old, tags).send()).await?, |error| match error {
                     ClusterFromSnapshotError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),

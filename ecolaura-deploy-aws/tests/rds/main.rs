@@ -47,6 +47,16 @@ async fn instance(account: &Account) -> RdsDatabase {
     RdsDatabase::instance(account, name).look_every(Duration::from_millis(50))
 }
 
+/// A cluster with one instance.
+async fn cluster(account: &Account) -> RdsDatabase {
+    let (client, name) = (Client::new(account.sdk_config()), unique("orders"));
+    let request = client.create_db_cluster().db_cluster_identifier(&name).engine("aurora-postgresql");
+    request.master_username("shop").master_user_password("hunter2-hunter2").send().await.unwrap();
+    let request = client.create_db_instance().db_instance_identifier(format!("{name}-1")).db_instance_class(CLASS);
+    request.engine("aurora-postgresql").db_cluster_identifier(&name).send().await.unwrap();
+    RdsDatabase::cluster(account, name).look_every(Duration::from_millis(50))
+}
+
 #[derive(Debug)]
 struct Reachable;
 
@@ -110,6 +120,22 @@ async fn a_restored_instance_takes_the_name_with_the_groups_of_the_old_one() {
     let seen = client.describe_db_instances().db_instance_identifier(name).send().await.unwrap();
     let seen = &seen.db_instances()[0];
     assert_eq!(seen.db_parameter_groups()[0].db_parameter_group_name(), Some(name));
+    assert!(seen.tag_list().iter().any(|tag| tag.key() == Some("ecolaura-deploy:served")), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_restored_cluster_takes_the_name_of_the_old_one() {
+    let Some(account) = account().await else { return };
+    let database = cluster(&account).await;
+    let name = database.database().name();
+    let result = run(|pipeline| there_and_back(pipeline, &database, false)).await;
+    assert!(matches!(result, RunResult::Succeeded), "{result:?}");
+    let client = Client::new(account.sdk_config());
+    let all = client.describe_db_clusters().send().await.unwrap();
+    let ours: Vec<_> =
+        all.db_clusters().iter().filter(|seen| seen.db_cluster_identifier().unwrap().starts_with(name)).collect();
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    let seen = ours.iter().find(|seen| seen.db_cluster_identifier() == Some(name)).unwrap();
     assert!(seen.tag_list().iter().any(|tag| tag.key() == Some("ecolaura-deploy:served")), "{seen:?}");
 }
 
