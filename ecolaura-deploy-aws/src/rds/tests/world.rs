@@ -28,6 +28,21 @@ pub(super) enum Moment {
     After,
     /// It is refused, and the process lives on.
     Refused,
+    /// RDS wants to be asked later, however often the SDK tries.
+    Throttled,
+    /// RDS has done it and the answer is lost, however often the SDK tries. The process lives on.
+    Lost,
+}
+
+impl Moment {
+    /// How often the SDK tries.
+    fn attempts(self) -> u32 {
+        if matches!(self, Self::Throttled | Self::Lost) { 2 } else { 1 }
+    }
+
+    fn is_at(self, first: usize, call: usize) -> bool {
+        (first..first + self.attempts() as usize).contains(&call)
+    }
 }
 
 /// The region, and how often it was called.
@@ -51,9 +66,15 @@ impl World {
                 return unknown();
             }
             let call = world.calls.fetch_add(1, Ordering::SeqCst);
-            let moment = fault.and_then(|(at, moment)| (at == call).then_some(moment));
-            if moment == Some(Moment::Refused) {
-                return Answer::xml_refusal(403, "AccessDenied", "not now");
+            let moment = fault.and_then(|(at, moment)| moment.is_at(at, call).then_some(moment));
+            match moment {
+                Some(Moment::Refused) => return Answer::xml_refusal(403, "AccessDenied", "not now"),
+                Some(Moment::Throttled) => return Answer::xml_refusal(400, "Throttling", "Rate exceeded"),
+                Some(Moment::Lost) => {
+                    world.rds.answer(&asked.text());
+                    return Answer::Lost;
+                }
+                _ => {}
             }
             if moment != Some(Moment::Before) {
                 let (status, text) = world.rds.answer(&asked.text());
@@ -93,7 +114,8 @@ impl World {
         fault: Option<(usize, Moment)>,
     ) -> Option<RunResult> {
         let died = Arc::new(Notify::new());
-        let database = RdsDatabase::instance(&self.aws(fault, &died).account(1), "shop");
+        let attempts = fault.map_or(1, |(_, moment)| moment.attempts());
+        let database = RdsDatabase::instance(&self.aws(fault, &died).account(attempts), "shop");
         let work = async {
             let runner = self.runner(1);
             let done = async {
@@ -101,7 +123,7 @@ impl World {
                 runner.run(&cx(), plan).await
             };
             match done.await {
-                Err(_) if matches!(fault, Some((_, Moment::Refused))) => None,
+                Err(_) if matches!(fault, Some((_, Moment::Refused | Moment::Throttled | Moment::Lost))) => None,
                 done => Some(done.unwrap().result),
             }
         };
