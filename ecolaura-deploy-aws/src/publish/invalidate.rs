@@ -137,12 +137,12 @@ impl Distribution {
             let call = self.account.writes(within, "cloudfront:CreateInvalidation", self.arn());
             let request = self.client.create_invalidation().distribution_id(&self.id).invalidation_batch(batch.clone());
             let error = match call.attempt(request.send()).await? {
-                Ok(answer) => return self.id_of(within, answer.invalidation),
+                Ok(answer) => return id_of(within, answer.invalidation),
                 Err(error) => error,
             };
             match Self::refusal(&error) {
                 Refusal::TooMany => wait.pause("the invalidation", "not begun: others are in progress").await?,
-                Refusal::Reused => return Err(self.reused(within, batch, call.failed(&error))),
+                Refusal::Reused => return Err(reused(within, batch, call.failed(&error))),
                 Refusal::Other => {
                     wait.heard::<()>(Err(call.failed(&error))).await?;
                 }
@@ -153,11 +153,6 @@ impl Distribution {
     fn refusal(error: &SdkError<CreateInvalidationError, HttpResponse>) -> Refusal {
         let meta = error.as_service_error().map(CreateInvalidationError::meta);
         refusal(meta.and_then(|meta| meta.code()), meta.and_then(|meta| meta.message()))
-    }
-
-    fn id_of(&self, within: Within<'_>, found: Option<aws_sdk_cloudfront::types::Invalidation>) -> Result<String> {
-        let id = found.map(|invalidation| invalidation.id);
-        id.ok_or_else(|| Error::new(ErrorKind::Corrupt, within.1, "the answer names no invalidation"))
     }
 
     async fn await_end(&self, within: Within<'_>, id: &str, wait: &mut Wait<'_>) -> Result<()> {
@@ -174,13 +169,18 @@ impl Distribution {
             wait.pause(&format!("invalidation {id}"), "in progress").await?;
         }
     }
+}
 
-    fn reused(&self, within: Within<'_>, batch: &InvalidationBatch, cause: Error) -> Error {
-        let message = format!("reference `{}` was used for other paths before", batch.caller_reference());
-        Error::new(ErrorKind::Conflict, within.1, message)
-            .advice("let the reference say everything that tells one wish from another")
-            .with_source(cause)
-    }
+fn id_of(within: Within<'_>, found: Option<aws_sdk_cloudfront::types::Invalidation>) -> Result<String> {
+    let id = found.map(|invalidation| invalidation.id);
+    id.ok_or_else(|| Error::new(ErrorKind::Corrupt, within.1, "the answer names no invalidation"))
+}
+
+fn reused(within: Within<'_>, batch: &InvalidationBatch, cause: Error) -> Error {
+    let message = format!("reference `{}` was used for other paths before", batch.caller_reference());
+    Error::new(ErrorKind::Conflict, within.1, message)
+        .advice("let the reference say everything that tells one wish from another")
+        .with_source(cause)
 }
 
 #[cfg(test)]
