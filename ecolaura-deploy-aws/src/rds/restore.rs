@@ -112,7 +112,7 @@ fn making(database: &Database) -> [&'static str; 3] {
 }
 
 /// The time that `point` means; `InvalidInput` if the database cannot be brought back to it.
-fn resolve(point: &RestorePoint, old: &Seen, now: Timestamp) -> Result<Timestamp> {
+pub(super) fn resolve(point: &RestorePoint, old: &Seen, now: Timestamp) -> Result<Timestamp> {
     let (name, latest) = (old.database(), old.latest());
     match (point, latest) {
         (RestorePoint::Snapshot(snapshot), _) if snapshot.database != name => Err(Error::invalid(

@@ -48,6 +48,8 @@ struct State {
     hidden: bool,
     /// How many looks at a deployment are throttled.
     busy: u32,
+    /// How many looks at a deployment were answered.
+    looked: u32,
     /// How many items an answer has at the most; 0 is all of them.
     page: usize,
 }
@@ -130,6 +132,11 @@ impl FakeAppConfig {
         (state.strategy.clone(), state.deployments.last().map_or("", Deployment::state))
     }
 
+    /// How many looks at a deployment were answered.
+    pub(super) fn looked(&self) -> u32 {
+        self.0.lock().unwrap().looked
+    }
+
     /// How many versions there are.
     pub(super) fn versions(&self) -> usize {
         self.0.lock().unwrap().versions.len()
@@ -200,6 +207,7 @@ impl State {
     }
 
     fn look(&mut self, number: usize) -> Answer {
+        self.looked += 1;
         let known = &mut self.deployments[number - 1];
         let answer = json!({"DeploymentNumber": number, "State": known.state(), "Description": known.what,
             "PercentageComplete": 50.0, "ConfigurationVersion": known.version,

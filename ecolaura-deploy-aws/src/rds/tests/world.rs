@@ -140,6 +140,21 @@ impl World {
         finished.map(|finished: Finished| finished.result)
     }
 
+    /// Gives the database `name` a tag of ours.
+    pub(super) fn tag(&self, name: &str, key: &str, value: &str) {
+        let arn = format!("arn:aws:rds:eu-central-1:111122223333:db:{name}");
+        let tag = format!("Tags.Tag.1.Key=ecolaura-deploy:{key}&Tags.Tag.1.Value={value}");
+        let (status, text) = self.rds.answer(&format!("Action=AddTagsToResource&ResourceName={arn}&{tag}"));
+        assert_eq!(status, 200, "{text}");
+    }
+
+    /// What the restored database is called.
+    pub(super) fn restored(&self) -> String {
+        let listing = self.rds.listing();
+        let restored = listing.iter().find(|line| line.starts_with("shop-new-")).unwrap();
+        restored.split(' ').next().unwrap().to_owned()
+    }
+
     /// What there is, without numbers that differ from run to run.
     pub(super) fn listing(&self) -> Vec<String> {
         let plain = |line: String| {
