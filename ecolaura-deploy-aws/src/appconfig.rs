@@ -15,10 +15,15 @@ use ecolaura_deploy_core::{
 };
 
 use self::{
-    calls::{Calls, Deployment, Ended, header},
+    calls::{Calls, Deployment, Ended, Looked, header},
     document::Document,
 };
-use crate::{Account, Scope, access::Grant, key};
+use crate::{
+    Account, Scope,
+    access::Grant,
+    key,
+    wait::{Pace, Wait},
+};
 
 /// How long a deployment may take.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -147,22 +152,18 @@ impl AppConfigFlags {
     }
 
     async fn ended(&self, calls: &Calls<'_>, number: i32) -> Result<Ended> {
-        let end = tokio::time::Instant::now() + self.patience;
-        let mut pause = PAUSE;
+        let pace = Pace { patience: self.patience, pause: PAUSE, longest: PAUSE * 10 };
+        let advice = "AppConfig goes on with it; run again, or give it more patience";
+        let wait = Wait::new((calls.cx(), calls.operation()), pace, (Effect::Unknown, advice));
+        let mut wait = wait.reached(true);
         loop {
-            let (ended, percent) = calls.look(number, self.baking).await?;
-            if let Some(ended) = ended {
-                return Ok(ended);
+            match wait.look(|| calls.look(number, self.baking)).await? {
+                Looked::Ended(ended) => return Ok(ended),
+                Looked::GoesOn { state, percent } => {
+                    calls.cx().progress("percent", percent, Some(100));
+                    wait.pause(&format!("deployment {number}"), &state).await?;
+                }
             }
-            if tokio::time::Instant::now() + pause > end {
-                let message = format!("deployment {number} did not complete in {} s", self.patience.as_secs());
-                return Err(Error::new(ErrorKind::Timeout, calls.operation(), message)
-                    .with_effect(Effect::Unknown)
-                    .advice("AppConfig goes on with it; run again, or give it more patience"));
-            }
-            calls.cx().progress("percent", percent, Some(100));
-            calls.cx().sleep(calls.operation(), pause).await.map_err(|error| error.with_effect(Effect::Unknown))?;
-            pause = (pause * 3 / 2).min(PAUSE * 10);
         }
     }
 

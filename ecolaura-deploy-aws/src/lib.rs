@@ -81,6 +81,8 @@ mod run_store;
 mod secrets;
 #[cfg(feature = "security-groups")]
 pub mod security_groups;
+#[cfg(any(feature = "appconfig", feature = "cloudfront", feature = "ecr", feature = "rds"))]
+mod wait;
 
 #[cfg(feature = "appconfig")]
 pub use self::appconfig::AppConfigFlags;

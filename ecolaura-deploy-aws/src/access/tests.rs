@@ -56,6 +56,14 @@ fn a_policy_that_iam_would_refuse_says_so() {
 }
 
 #[test]
+fn a_policy_is_refused_from_the_first_character_on_that_is_too_many() {
+    let of = |length: usize| Policy::of([Grant::new(["s3:GetObject"], ["x".repeat(length)])]);
+    let around = of(1).document().unwrap().to_string().len() - 1;
+    of(6144 - around).document().unwrap();
+    of(6145 - around).document().unwrap_err();
+}
+
+#[test]
 fn unused_pairs_are_named() {
     let policy = Policy::of([Grant::new(["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::site/*"])]);
     let calls = [("s3:GetObject".to_owned(), "arn:aws:s3:::site/index.html".to_owned())];
@@ -73,6 +81,10 @@ fn trust_names_one_workflow_or_one_service_account() {
     assert_eq!(equals["token.actions.githubusercontent.com:sub"], "repo:ecolaura/shop:ref:refs/heads/main");
     assert_eq!(equals["token.actions.githubusercontent.com:aud"], "sts.amazonaws.com");
 
+    let trust = github(&scope, "ecolaura/shop", &Workflow::Tag("v1".to_owned())).unwrap();
+    let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
+    assert_eq!(equals["token.actions.githubusercontent.com:sub"], "repo:ecolaura/shop:ref:refs/tags/v1");
+
     let issuer = "oidc.eks.eu-central-1.amazonaws.com/id/ABC";
     let trust = service_account(&scope, issuer, "shop", "deployer").unwrap();
     let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
@@ -81,6 +93,7 @@ fn trust_names_one_workflow_or_one_service_account() {
     let trust = pod_identity(&scope, "production", "shop", "deployer").unwrap();
     let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
     assert_eq!(equals["aws:RequestTag/eks-cluster-arn"], "arn:aws:eks:eu-central-1:111122223333:cluster/production");
+    assert_eq!(equals["aws:RequestTag/kubernetes-namespace"], "shop");
     assert_eq!(equals["aws:RequestTag/kubernetes-service-account"], "deployer");
 }
 
@@ -88,10 +101,12 @@ fn trust_names_one_workflow_or_one_service_account() {
 fn nobody_trusts_names_that_could_stand_for_others() {
     let scope = Scope::new("eu-central-1", "111122223333");
     let main = Workflow::Branch("main".to_owned());
-    for repository in ["ecolaura/*", "ecolaura", "a/b/c", "/b", "", "a/b c"] {
+    for repository in ["ecolaura/*", "ecolaura", "a/b/c", "a//b", "/b", "", "a/b c"] {
         github(&scope, repository, &main).unwrap_err();
     }
-    github(&scope, "ecolaura/shop", &Workflow::Branch("*".to_owned())).unwrap_err();
+    for name in ["*", "v?", "${aws:username}", "a b"] {
+        github(&scope, "ecolaura/shop", &Workflow::Branch(name.to_owned())).unwrap_err();
+    }
     service_account(&scope, "https://oidc.example", "shop", "deployer").unwrap_err();
     pod_identity(&scope, "production", "shop", "*").unwrap_err();
 }

@@ -129,7 +129,7 @@ impl Connect {
         let Some(region) = config.region().map(|region| region.as_ref().to_owned()) else {
             return Err(Error::invalid(OPERATION, "no region is known")
                 .with("profile", self.profile.as_deref().unwrap_or("default"))
-                .advice("give it by `Connect::region`, by AWS_REGION, or in the profile"));
+                .advice("set AWS_REGION, or write `region = …` into the profile"));
         };
         let telling = config
             .credentials_provider()

@@ -43,6 +43,13 @@ pub(super) struct Ended {
     pub(super) why: String,
 }
 
+/// What a look at a deployment shows.
+#[derive(Debug)]
+pub(super) enum Looked {
+    Ended(Ended),
+    GoesOn { state: String, percent: u64 },
+}
+
 /// The calls of one operation.
 pub(super) struct Calls<'a> {
     account: &'a Account,
@@ -224,18 +231,18 @@ impl<'a> Calls<'a> {
         Ok(self.get(deployment.number).await?.description().is_some_and(|what| what.starts_with(OURS)))
     }
 
-    /// How a deployment ended, if it has, and how far it is.
-    pub(super) async fn look(&self, number: i32, accept_baking: bool) -> Result<(Option<Ended>, u64)> {
+    /// How a deployment ended, or how far it is.
+    pub(super) async fn look(&self, number: i32, accept_baking: bool) -> Result<Looked> {
         let seen = self.get(number).await?;
         let state = seen.state().map(State::as_str).unwrap_or_default().to_owned();
         let deployment = Deployment { number, version: String::new(), state };
         let percent =
             (0..=100_u8).rev().find(|percent| f32::from(*percent) <= seen.percentage_complete().unwrap_or(0.0));
         if deployment.goes_on(accept_baking) {
-            return Ok((None, percent.map_or(0, u64::from)));
+            return Ok(Looked::GoesOn { state: deployment.state, percent: percent.map_or(0, u64::from) });
         }
         let why = seen.event_log().first().and_then(|event| event.description()).unwrap_or("no reason given");
-        Ok((Some(Ended { complete: deployment.has_come(), why: why.to_owned() }), 100))
+        Ok(Looked::Ended(Ended { complete: deployment.has_come(), why: why.to_owned() }))
     }
 }
 

@@ -149,13 +149,34 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
 async fn a_deployment_is_waited_for_until_it_has_baked_unless_that_is_accepted() {
     let fake = FakeAppConfig::new(Kind::AppConfig);
     flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
-    assert_eq!(fake.last(), ("AppConfig.AllAtOnce".to_owned(), "COMPLETE"));
+    assert_eq!((fake.last(), fake.looked()), (("AppConfig.AllAtOnce".to_owned(), "COMPLETE"), 4));
 
     let fake = FakeAppConfig::new(Kind::AppConfig);
     let flags = flags_of(&fake).accept_baking().strategy("AppConfig.Linear50PercentEvery30Seconds");
     flags.set(&cx(), &switch("off", "on")).await.unwrap();
     let (strategy, state) = fake.last();
     assert_eq!(strategy, "AppConfig.Linear50PercentEvery30Seconds");
-    assert_ne!(state, "DEPLOYING");
+    assert!(state != "DEPLOYING" && fake.looked() == 3, "{state} after {} looks", fake.looked());
     assert_eq!(flags.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "on"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_is_throttled_ends_no_wait_and_is_told_when_the_patience_ends() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.throttle(10);
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!(fake.last().1, "COMPLETE");
+
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.throttle(u32::MAX);
+    let error = flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
+    for told in ["there was no answer in 1800 s", "slow down", "AppConfig goes on with it"] {
+        assert!(error.report().contains(told), "{told}: {}", error.report());
+    }
+}
+
+#[test]
+fn a_description_has_only_what_a_header_takes() {
+    assert_eq!(super::calls::header("flag `blüte\n`: on"), "flag `bl?te?`: on");
 }

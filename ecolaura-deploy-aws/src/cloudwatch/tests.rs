@@ -103,6 +103,8 @@ async fn the_question_goes_to_the_target_group_at_whole_minutes() {
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(asked[1].starts_with("AWS/ApplicationELB HTTPCode_Target_5XX_Count Sum 60"), "{asked:?}");
     assert!(asked[1].contains("TargetGroup=targetgroup/web/2"), "{asked:?}");
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+    assert_eq!(fake::times(&fake), [at("2026-11-26T10:01:00Z"), at("2026-11-26T10:06:00Z")]);
     let mut stable = query(Measure::Requests);
     stable.track = Track::Stable;
     let error = source.query(&cx(), &stable).await.unwrap_err();
@@ -116,7 +118,9 @@ async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
     let fake = FakeCloudWatch::new().alarm("calm", "OK").alarm("loud", "ALARM").alarm("new", "INSUFFICIENT_DATA");
     let fake = fake.composite("site", "OK").composite("shop", "ALARM").serve();
     let alarms = |names: &[&str]| Alarms::new(&fake.account(1), names.iter().copied());
-    AlarmGate::new(Arc::new(alarms(&["calm", "site"]))).apply(&cx(), true).await.unwrap();
+    let gate = AlarmGate::new(Arc::new(alarms(&["calm", "site"])));
+    gate.apply(&cx(), true).await.unwrap();
+    assert!(gate.asks_again(), "an alarm may ring since");
     for (names, verdict, said) in [
         (&["calm", "loud", "new"][..], Verdict::Fail, "loud: ALARM"),
         (&["calm", "new"], Verdict::NoData, "new: INSUFFICIENT_DATA"),
@@ -155,4 +159,14 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
     Alarms::new(&fake.account(1), ["calm"]).verdict(&cx()).await.unwrap();
     // Composite alarms are shown only to who may look at all.
     granted::exactly(&calls, [CloudWatchMetrics::reading(), Alarms::looking()]);
+}
+
+#[tokio::test]
+async fn where_no_request_came_there_is_no_rate_and_no_latency() {
+    let fake = FakeCloudWatch::new().series("Requests/candidate/Sum", &[0.0, 0.0]);
+    let fake = fake.series("Latency/candidate/Sum", &[0.0]).series("Latency/candidate/SampleCount", &[0.0]).serve();
+    for measure in [Measure::ErrorRate, Measure::MeanLatency] {
+        let sample = source(&fake).query(&cx(), &query(measure.clone())).await.unwrap();
+        assert_eq!((sample.value, sample.count), (None, 0), "{measure:?}");
+    }
 }

@@ -17,7 +17,7 @@ use aws_sdk_ecr::{
     types::ImageIdentifier,
 };
 use ecolaura_deploy_core::{
-    Context, Error, Result,
+    Context, Effect, Error, Result,
     backend::{ImageScanner, ScanOutcome, ScanReport},
     vocabulary::{Name, PinnedImage},
 };
@@ -27,7 +27,11 @@ use self::{
     reading::Reading,
 };
 use super::{registry_host, resource};
-use crate::{Account, Scope, access::Grant};
+use crate::{
+    Account, Scope,
+    access::Grant,
+    wait::{Pace, Wait},
+};
 
 const OPERATION: &str = "ecr.scan";
 
@@ -85,11 +89,14 @@ impl EcrScanner {
     }
 
     async fn outcome(&self, asked: &Asked<'_>) -> Result<(ScanOutcome, usize)> {
-        let give_up = tokio::time::Instant::now() + self.patience;
+        let pace = Pace { patience: self.patience, pause: PAUSE, longest: PAUSE };
+        let advice = "scan it again when ECR answers, or give it more patience";
+        let mut wait = Wait::new((asked.cx, OPERATION), pace, (Effect::None, advice));
+        let what = format!("the scan of {}", asked.image);
         let mut started = false;
         let mut before = None;
         loop {
-            let reading = self.read(asked).await?;
+            let reading = wait.look(|| self.read(asked)).await?;
             let packages = reading.as_ref().map(Reading::packages).unwrap_or_default();
             match judge(reading.as_ref(), before.as_ref()) {
                 Judged::Outcome(outcome) => return Ok((outcome, packages)),
@@ -106,11 +113,10 @@ impl EcrScanner {
                 }
                 Judged::Missing | Judged::GoesOn => {}
             }
-            if tokio::time::Instant::now() + PAUSE > give_up {
+            if wait.is_over() {
                 return Ok((ScanOutcome::Timeout, 0));
             }
-            asked.cx.status(format!("waiting for the scan of {}", asked.image));
-            asked.cx.sleep(OPERATION, PAUSE).await?;
+            wait.pause(&what, "not finished").await?;
             before = reading;
         }
     }

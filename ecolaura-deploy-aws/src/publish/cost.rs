@@ -117,14 +117,31 @@ pub(super) fn by_pointer(known: &Known<'_>) -> PublishCost {
         site.0.iter().filter(|(key, object)| !is_page(object) && live.is_some_and(|live| !live.0.contains_key(*key)));
     let copied: Vec<u64> = site.0.values().map(|object| object.size).collect();
     let requests: u64 = sent.values().map(|size| requests(*size, known.part)).sum();
-    let releases = history.releases.len();
-    let (before, after) = known.pages();
-    let lists = before + 3 * after + releases;
+    let offered = known.offered(&diff(live, site));
     let mut cost = PublishCost::default();
-    cost.writes = requests + (copied.len() + assets.len() + carried.count() + lists + 3) as u64;
-    cost.reads = (4 + 3 * releases) as u64;
+    let copies = copied.len() + assets.len() + carried.count();
+    // The manifest, and the state before and after.
+    let state = 3;
+    cost.writes = requests + (offered + copies + pointer_lists(history, site) + state) as u64;
+    cost.reads = (4 + 3 * history.releases.len() + offered) as u64;
     cost.bytes = sent.values().sum::<u64>() + copied.iter().sum::<u64>();
     cost
+}
+
+/// The pages that a switch by an entry lists: the contents, before, at the barrier and by the switch; its own folder,
+/// which is new, and the one that is left; and to prune, the releases and the folder of each.
+#[cfg(feature = "key-value-store")]
+fn pointer_lists(history: &SiteHistory, site: &SiteManifest) -> usize {
+    let kept = || history.releases.iter().map(|(_, manifest)| manifest);
+    let contents = |manifests: Vec<&SiteManifest>| {
+        let objects = manifests.into_iter().flat_map(|manifest| manifest.0.values());
+        objects.map(|object| object.digest).collect::<BTreeSet<_>>().len().div_ceil(PAGE).max(1)
+    };
+    let with_site: Vec<_> = kept().chain([site]).collect();
+    let folder = pages(with_site.iter().copied()).len().div_ceil(PAGE).max(1);
+    let is_new = !history.releases.iter().any(|(id, _)| *id == site.id());
+    let folders = usize::from(history.live.is_some()) + history.releases.len() + usize::from(is_new);
+    contents(kept().collect()) + 2 * contents(with_site) + 1 + 1 + folders * folder
 }
 
 /// How many requests it takes to send `size` bytes.

@@ -3,12 +3,24 @@
 use super::S3Cdn;
 use crate::access::Grant;
 
+/// What takes objects in, in parts too, and looks at them and takes them away.
+const STORING: [&str; 4] = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
+
 impl S3Cdn {
+    /// What publishing takes where everything is sent to the state, and copied from there to where it is served.
+    #[cfg(feature = "key-value-store")]
+    pub(super) fn copying(&self) -> [Grant; 3] {
+        [
+            Grant::new(STORING, [self.bucket.arn(&format!("{}*", self.state))]),
+            Grant::new(["s3:DeleteObject", "s3:PutObject"], [self.bucket.arn(&format!("{}*", self.prefix))]),
+            Grant::new(["s3:ListBucket"], [self.bucket.arn("")]),
+        ]
+    }
+
     /// What publishing, taking back and pruning need.
     pub fn publishing(&self) -> Vec<Grant> {
         let objects = [&self.prefix, &self.state].map(|prefix| self.bucket.arn(&format!("{prefix}*")));
-        let actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
-        let mut grants = vec![Grant::new(actions, objects), Grant::new(["s3:ListBucket"], [self.bucket.arn("")])];
+        let mut grants = vec![Grant::new(STORING, objects), Grant::new(["s3:ListBucket"], [self.bucket.arn("")])];
         #[cfg(feature = "cloudfront")]
         if let Some(before) = &self.distribution {
             let actions = ["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"];

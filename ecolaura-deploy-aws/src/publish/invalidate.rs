@@ -11,15 +11,16 @@ use aws_sdk_cloudfront::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ecolaura_deploy_core::{Effect, Error, ErrorKind, Result, backend::Invalidation};
-use tokio::time::Instant;
 
 use super::{S3Cdn, bucket::Within};
-use crate::{Account, Scope, account::renewing};
+use crate::{
+    Account, Scope,
+    account::renewing,
+    wait::{Pace, Wait},
+};
 
 /// How long an invalidation may take, the wait for its turn included.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// How often it is asked for when `CloudFront` does not serve, beside what the SDK tries.
-const TRIES: u32 = 3;
 /// The first and the longest pause between two questions.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(20));
 
@@ -88,11 +89,6 @@ fn refusal(code: Option<&str>, message: Option<&str>) -> Refusal {
     }
 }
 
-/// The pause before question `number`.
-fn pause(number: u32) -> Duration {
-    PAUSES.0.saturating_mul(2_u32.saturating_pow(number)).min(PAUSES.1)
-}
-
 impl Distribution {
     pub(super) fn account(&self) -> &Account {
         &self.account
@@ -109,10 +105,21 @@ impl Distribution {
         if invalidation.paths.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + self.patience;
         let batch = self.batch(within, invalidation)?;
-        let id = self.ask(within, &batch, deadline).await?;
-        self.await_end(within, &id, deadline).await
+        let mut wait = self.waiting(within);
+        let answer = match self.ask(within, &batch, &mut wait).await {
+            Ok(id) => self.await_end(within, &id, &mut wait).await,
+            Err(error) => Err(error),
+        };
+        answer.map_err(|error| error.with("distribution", &self.id))
+    }
+
+    /// What was switched is served, and a reference is asked for once however often it is: waiting does no harm.
+    fn waiting<'a>(&self, within: Within<'a>) -> Wait<'a> {
+        let pace = Pace { patience: self.patience, pause: PAUSES.0, longest: PAUSES.1 };
+        let advice = "the switch is done, the new release is served; caches may hold old pages for as long as these allow; \
+                      run again to wait on: nothing is asked for twice";
+        Wait::new(within, pace, (Effect::None, advice)).reached(true)
     }
 
     fn batch(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<InvalidationBatch> {
@@ -125,33 +132,22 @@ impl Distribution {
     }
 
     /// The id of the invalidation.
-    async fn ask(&self, within: Within<'_>, batch: &InvalidationBatch, deadline: Instant) -> Result<String> {
-        let mut tries = 0;
-        for number in 0.. {
+    async fn ask(&self, within: Within<'_>, batch: &InvalidationBatch, wait: &mut Wait<'_>) -> Result<String> {
+        loop {
             let call = self.account.writes(within, "cloudfront:CreateInvalidation", self.arn());
             let request = self.client.create_invalidation().distribution_id(&self.id).invalidation_batch(batch.clone());
             let error = match call.attempt(request.send()).await? {
-                Ok(answer) => return self.id_of(within, answer.invalidation),
+                Ok(answer) => return id_of(within, answer.invalidation),
                 Err(error) => error,
             };
             match Self::refusal(&error) {
-                Refusal::TooMany if Instant::now() < deadline => {
-                    within.0.status(format!("distribution {} is busy with other invalidations", self.id));
-                }
-                Refusal::TooMany => return Err(self.late(within, "has not begun: others are in progress")),
-                Refusal::Reused => return Err(self.reused(within, batch, call.failed(&error))),
+                Refusal::TooMany => wait.pause("the invalidation", "not begun: others are in progress").await?,
+                Refusal::Reused => return Err(reused(within, batch, call.failed(&error))),
                 Refusal::Other => {
-                    tries += 1;
-                    let failed = call.failed(&error);
-                    let again = matches!(failed.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited);
-                    if !again || tries == TRIES {
-                        return Err(failed);
-                    }
+                    wait.heard::<()>(Err(call.failed(&error))).await?;
                 }
             }
-            within.0.sleep(within.1, pause(number)).await?;
         }
-        Err(self.late(within, "has not begun"))
     }
 
     fn refusal(error: &SdkError<CreateInvalidationError, HttpResponse>) -> Refusal {
@@ -159,58 +155,32 @@ impl Distribution {
         refusal(meta.and_then(|meta| meta.code()), meta.and_then(|meta| meta.message()))
     }
 
-    fn id_of(&self, within: Within<'_>, found: Option<aws_sdk_cloudfront::types::Invalidation>) -> Result<String> {
-        let id = found.map(|invalidation| invalidation.id);
-        id.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, within.1, "the answer names no invalidation").with("distribution", &self.id)
-        })
-    }
-
-    async fn await_end(&self, within: Within<'_>, id: &str, deadline: Instant) -> Result<()> {
-        for number in 0.. {
-            let call = self.account.reads(within, "cloudfront:GetInvalidation", self.arn());
-            let request = self.client.get_invalidation().distribution_id(&self.id).id(id);
-            match call.send(request.send()).await {
-                Ok(answer)
-                    if answer
-                        .invalidation
-                        .as_ref()
-                        .is_some_and(|found| found.status.eq_ignore_ascii_case("completed")) =>
-                {
-                    return Ok(());
-                }
-                Ok(_) => {}
-                // It goes on whether it can be asked or not.
-                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited) => {}
-                Err(error) => return Err(error.with("invalidation", id).with_effect(Effect::Complete)),
+    async fn await_end(&self, within: Within<'_>, id: &str, wait: &mut Wait<'_>) -> Result<()> {
+        wait.has(Effect::Complete);
+        let call = self.account.reads(within, "cloudfront:GetInvalidation", self.arn());
+        let look = || call.send(self.client.get_invalidation().distribution_id(&self.id).id(id).send());
+        loop {
+            // It goes on whether it can be asked or not.
+            let answer =
+                wait.look(look).await.map_err(|error| error.with("invalidation", id).with_effect(Effect::Complete))?;
+            if answer.invalidation.is_some_and(|found| found.status.eq_ignore_ascii_case("completed")) {
+                return Ok(());
             }
-            if Instant::now() >= deadline {
-                return Err(self
-                    .late(within, "is still in progress")
-                    .with("invalidation", id)
-                    .with_effect(Effect::Complete));
-            }
-            within.0.sleep(within.1, pause(number)).await?;
+            wait.pause(&format!("invalidation {id}"), "in progress").await?;
         }
-        Ok(())
     }
+}
 
-    fn late(&self, within: Within<'_>, what: &str) -> Error {
-        let minutes = self.patience.as_secs() / 60;
-        let message =
-            format!("the invalidation {what} after {minutes} min; the switch is done, the new release is served");
-        Error::new(ErrorKind::Timeout, within.1, message).with("distribution", &self.id).advice(
-            "caches may hold old pages for as long as these allow; run again to wait on: nothing is asked for twice",
-        )
-    }
+fn id_of(within: Within<'_>, found: Option<aws_sdk_cloudfront::types::Invalidation>) -> Result<String> {
+    let id = found.map(|invalidation| invalidation.id);
+    id.ok_or_else(|| Error::new(ErrorKind::Corrupt, within.1, "the answer names no invalidation"))
+}
 
-    fn reused(&self, within: Within<'_>, batch: &InvalidationBatch, cause: Error) -> Error {
-        let message = format!("reference `{}` was used for other paths before", batch.caller_reference());
-        Error::new(ErrorKind::Conflict, within.1, message)
-            .with("distribution", &self.id)
-            .advice("let the reference say everything that tells one wish from another")
-            .with_source(cause)
-    }
+fn reused(within: Within<'_>, batch: &InvalidationBatch, cause: Error) -> Error {
+    let message = format!("reference `{}` was used for other paths before", batch.caller_reference());
+    Error::new(ErrorKind::Conflict, within.1, message)
+        .advice("let the reference say everything that tells one wish from another")
+        .with_source(cause)
 }
 
 #[cfg(test)]
@@ -224,12 +194,5 @@ mod tests {
         assert_eq!(refusal(Some("InvalidationBatchAlreadyExists"), None), Refusal::Reused);
         assert_eq!(refusal(Some("InvalidArgument"), Some("a path is wrong")), Refusal::Other);
         assert_eq!(refusal(Some("TooManyInvalidationsInProgress"), None), Refusal::TooMany);
-    }
-
-    #[test]
-    fn pauses_grow_and_end_growing() {
-        let seconds: Vec<_> = (0..6).map(|number| pause(number).as_secs()).collect();
-        assert_eq!(seconds, [2, 4, 8, 16, 20, 20]);
-        assert_eq!(pause(1000).as_secs(), 20);
     }
 }

@@ -91,7 +91,7 @@ impl PointerCdn {
 
     /// What publishing, taking back and pruning need.
     pub fn publishing(&self) -> Vec<Grant> {
-        self.site.publishing().into_iter().chain([self.entry.grant()]).collect()
+        self.site.copying().into_iter().chain([self.entry.grant()]).collect()
     }
 
     /// What [`PointerCdn::check`] needs beside that.

@@ -9,7 +9,7 @@ use std::{
 
 use ecolaura_deploy_core::{
     Context, Effect, ErrorKind,
-    backend::{Activation, CdnPublisher as _, SiteObject, UploadRequest},
+    backend::{Activation, CdnPublisher, SiteObject, UploadRequest},
     cdn::{HeaderRule, PreparedSite, PublishOptions, PublishReport, SiteSource, publish, switch_back},
     testing::conformance::cdn_publisher::{Fixture, suite},
     vocabulary::{CacheControl, Digest, EnvironmentName, Name},

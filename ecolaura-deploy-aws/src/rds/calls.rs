@@ -93,14 +93,16 @@ pub(super) struct Calls<'a> {
     pub(super) scope: Scope,
     /// Whether RDS has begun something.
     begun: AtomicBool,
+    /// Whether RDS has answered.
+    reached: AtomicBool,
 }
 
 impl<'a> Calls<'a> {
     pub(super) async fn new(account: &'a Account, (cx, operation): (&'a Context, &'static str)) -> Result<Self> {
         cx.check(operation)?;
         let scope = account.scope(cx).await?;
-        let (client, begun) = (Client::new(account.sdk_config()), AtomicBool::new(false));
-        Ok(Self { account, cx, operation, client, scope, begun })
+        let (client, not_yet) = (Client::new(account.sdk_config()), || AtomicBool::new(false));
+        Ok(Self { account, cx, operation, client, scope, begun: not_yet(), reached: not_yet() })
     }
 
     pub(super) async fn of(database: &'a RdsDatabase, within: (&'a Context, &'static str)) -> Result<Self> {
@@ -132,6 +134,11 @@ impl<'a> Calls<'a> {
         error.as_service_error().and_then(known).ok_or_else(|| call.failed(&error))
     }
 
+    /// Whether RDS has answered to one of these calls.
+    pub(super) fn have_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
     /// `error` of a call that may itself have done nothing, where those before it have: what was begun has to be undone,
     /// also if it was only looking that failed.
     pub(super) fn behind(&self, error: Error) -> Error {
@@ -148,6 +155,12 @@ impl<'a> Calls<'a> {
 
     /// The database, if there is one of that name.
     pub(super) async fn find(&self, database: &Database) -> Result<Option<Seen>> {
+        let found = self.described(database).await?;
+        self.reached.store(true, Ordering::Relaxed);
+        Ok(found)
+    }
+
+    async fn described(&self, database: &Database) -> Result<Option<Seen>> {
         let arn = database.arn(&self.scope);
         match database {
             Database::Instance(name) => {

@@ -70,6 +70,11 @@ impl FakeRds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).set_parameters(name, group);
     }
 
+    /// Gives the database `name` another engine, such as `mysql`.
+    pub fn set_engine(&self, name: &str, engine: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).set_engine(name, engine);
+    }
+
     /// Lets the next snapshots fail.
     pub fn fail_snapshots(&self, number: u32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).failing = number;

@@ -19,7 +19,7 @@ use super::{
     restored::{Pair, Placed, RestorePoint, Restored},
     seen::Seen,
     tags,
-    wait::{State, Wait, stuck},
+    wait::{State, stuck, waiting},
 };
 use crate::{Account, Scope, access::Grant, key};
 
@@ -112,7 +112,7 @@ fn making(database: &Database) -> [&'static str; 3] {
 }
 
 /// The time that `point` means; `InvalidInput` if the database cannot be brought back to it.
-fn resolve(point: &RestorePoint, old: &Seen, now: Timestamp) -> Result<Timestamp> {
+pub(super) fn resolve(point: &RestorePoint, old: &Seen, now: Timestamp) -> Result<Timestamp> {
     let (name, latest) = (old.database(), old.latest());
     match (point, latest) {
         (RestorePoint::Snapshot(snapshot), _) if snapshot.database != name => Err(Error::invalid(
@@ -154,15 +154,27 @@ impl Restoring<'_> {
         marks
     }
 
+    /// Looks once, however long it takes until there is an answer.
+    async fn look<T, F>(&self, look: impl Fn() -> F + Send + Sync) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
+        waiting(&self.calls, self.of).look(look).await
+    }
+
     /// Waits until `database`, which is or comes to be ours, is available; begins it by `begin` while it is not there.
     async fn made<F>(&self, database: &Database, begin: impl Fn() -> F + Send + Sync) -> Result<Seen>
     where
         F: Future<Output = Result<Asked>> + Send,
     {
-        let mut wait = Wait::new((self.calls.cx, OPERATION), self.of);
+        let mut wait = waiting(&self.calls, self.of);
         loop {
-            let status = match self.calls.find(database).await? {
-                None => format!("{:?}", begin().await?).to_lowercase(),
+            let status = match wait.look(|| self.calls.find(database)).await? {
+                None => match wait.heard(begin().await).await? {
+                    Some(asked) => format!("{asked:?}").to_lowercase(),
+                    None => continue,
+                },
                 Some(seen) if seen.tag(tags::KEY) != Some(&self.key.to_hex()) => return Err(foreign(&seen)),
                 Some(seen) => match seen.state() {
                     State::Ready => return Ok(seen),
@@ -183,7 +195,7 @@ impl Restoring<'_> {
     async fn restored(&self, point: &RestorePoint) -> Result<Restored> {
         let name = self.of.database.beside("new", &self.key);
         // An attempt before may have asked for an earlier "latest".
-        let time = match self.calls.find(&name).await?.as_ref().and_then(|seen| seen.tag(tags::POINT)) {
+        let time = match self.look(|| self.calls.find(&name)).await?.as_ref().and_then(|seen| seen.tag(tags::POINT)) {
             Some(time) => time.parse().map_err(|error| {
                 Error::new(ErrorKind::Corrupt, OPERATION, format!("{name} has a tag that is no time"))
                     .with_source(error)
@@ -199,7 +211,7 @@ impl Restoring<'_> {
             .await?;
         let members = self.members(&name, time).await?;
         // Members have come since.
-        let new = if members.is_empty() { new } else { self.calls.existing(&name).await? };
+        let new = if members.is_empty() { new } else { self.look(|| self.calls.existing(&name)).await? };
         Ok(Restored {
             endpoint: new.endpoint(OPERATION)?,
             new: placed(&new),
@@ -215,7 +227,8 @@ impl Restoring<'_> {
     async fn members(&self, cluster: &Database, point: Timestamp) -> Result<Vec<Pair>> {
         let mut pairs = Vec::new();
         for member in self.old.members() {
-            let old = self.calls.existing(&Database::Instance(member.clone())).await?;
+            let database = Database::Instance(member.clone());
+            let old = self.look(|| self.calls.existing(&database)).await?;
             let Seen::Instance(like) = &old else { continue };
             let name = Database::Instance(beside(&member, "new", &self.key));
             let begin = || self.calls.join(cluster.name(), like, name.name(), self.marks(&old, point));
@@ -274,7 +287,7 @@ impl Step for RestoreDatabase {
 
     async fn apply(&self, cx: &Context, point: RestorePoint) -> Result<Applied<Restored, RestoreUndo>> {
         let calls = Calls::of(&self.0, (cx, OPERATION)).await?;
-        let old = calls.existing(&self.0.database).await?;
+        let old = waiting(&calls, &self.0).look(|| calls.existing(&self.0.database)).await?;
         let key = key::of_effect(cx, self.0.database.name());
         let restored = Restoring { calls, of: &self.0, key, old }.run(&point).await?;
         cx.evidence(
@@ -336,12 +349,16 @@ pub(super) async fn discard(calls: &Calls<'_>, (database, key): (&Database, &str
 
 /// RDS goes on with the deletion by itself; one that is busy is waited for.
 async fn delete(calls: &Calls<'_>, database: &Database, of: &RdsDatabase) -> Result<()> {
-    let mut wait = Wait::new((calls.cx, calls.operation), of);
+    let mut wait = waiting(calls, of);
     loop {
-        let Some(seen) = calls.find(database).await? else { return Ok(()) };
-        if seen.status() == "deleting" || calls.delete(database).await? != Asked::Busy {
+        let Some(seen) = wait.look(|| calls.find(database)).await? else { return Ok(()) };
+        if seen.status() == "deleting" {
             return Ok(());
         }
-        wait.pause(&database.to_string(), seen.status()).await?;
+        match wait.heard(calls.delete(database).await).await? {
+            Some(Asked::Busy) => wait.pause(&database.to_string(), seen.status()).await?,
+            Some(_) => return Ok(()),
+            None => {}
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     calls::{Asked, Calls, SeenSnapshot, marks},
     database::{Database, RdsDatabase},
     tags,
-    wait::{State, Wait, stuck},
+    wait::{State, stuck, waiting},
 };
 use crate::{Scope, access::Grant, key};
 
@@ -85,11 +85,12 @@ impl RdsDatabase {
     }
 
     async fn taken(&self, calls: &Calls<'_>, id: &str, key: &str) -> Result<Taken> {
-        let mut wait = Wait::new((calls.cx, OPERATION), self);
+        let mut wait = waiting(calls, self);
         loop {
-            let Some(seen) = calls.snapshot(&self.database, id).await? else {
-                let status = self.begin(calls, id, key).await?;
-                wait.pause(&self.database.to_string(), &status).await?;
+            let Some(seen) = wait.look(|| calls.snapshot(&self.database, id)).await? else {
+                if let Some(status) = wait.heard(self.begin(calls, id, key).await).await? {
+                    wait.pause(&self.database.to_string(), &status).await?;
+                }
                 continue;
             };
             if seen.tag(tags::KEY) != Some(key) || seen.source != self.database.name() {

@@ -20,7 +20,7 @@ use super::{
     loss::AcceptedLoss,
     restore::target,
     restored::Restored,
-    wait::{State, Wait, stuck},
+    wait::{State, stuck, waiting},
 };
 use crate::{Scope, access::Grant};
 
@@ -106,14 +106,17 @@ impl Walk<'_> {
 
     /// Renames, if that is not done, and waits until it is.
     async fn go(&self, step: &Move) -> Result<()> {
-        let mut wait = Wait::new((self.calls.cx, OPERATION), self.of);
+        let mut wait = waiting(self.calls, self.of);
         loop {
-            let status = match self.look(step).await? {
+            let status = match wait.look(|| self.look(step)).await? {
                 Place::There { state: State::Ready, .. } => return Ok(()),
                 Place::Taken { by } => return Err(taken(step, &by)),
                 Place::Away { state: State::Stuck, status } => return Err(stuck(OPERATION, &step.from, &status)),
                 Place::There { status, .. } | Place::Away { state: State::Passing, status } => status,
-                Place::Away { state: State::Ready, .. } => self.ask(step).await?,
+                Place::Away { state: State::Ready, .. } => match wait.heard(self.ask(step).await).await? {
+                    Some(status) => status,
+                    None => continue,
+                },
                 // Between two names a database may have none for a moment.
                 Place::Nowhere => "nowhere".to_owned(),
             };
@@ -187,14 +190,17 @@ impl Step for SwitchDatabase {
         let (walk, moves) = (self.walk(&calls), moves(&restored));
         // Once it has begun, going on is the shorter way.
         let begun = match moves.first() {
-            Some(first) => !matches!(walk.look(first).await?, Place::Away { state: State::Ready, .. }),
+            Some(first) => {
+                let mut wait = waiting(&calls, &self.database).reached(true);
+                !matches!(wait.look(|| walk.look(first)).await?, Place::Away { state: State::Ready, .. })
+            }
             None => false,
         };
         if !begun {
             self.accepted.covers(restored.point, cx.clock().now())?;
         }
         walk.all(&moves).await?;
-        let seen = calls.existing(&self.database.database).await;
+        let seen = waiting(&calls, &self.database).look(|| calls.existing(&self.database.database)).await;
         let endpoint = seen.and_then(|seen| seen.endpoint(OPERATION)).map_err(Walk::done)?;
         cx.evidence(
             "switched",

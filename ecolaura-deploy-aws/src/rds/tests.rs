@@ -5,4 +5,5 @@ mod killed;
 mod restoring;
 mod retaining;
 mod snapshots;
+mod waiting;
 mod world;

@@ -12,7 +12,7 @@ use super::{
     calls::Calls,
     database::{Database, RdsDatabase},
     restored::Restored,
-    wait::State,
+    wait::{State, waiting},
 };
 use crate::{Scope, access::Grant};
 
@@ -54,8 +54,10 @@ impl VerifyDatabase {
 
     async fn problems(&self, cx: &Context, restored: &Restored) -> Result<Vec<String>> {
         let calls = Calls::of(&self.database, (cx, OPERATION)).await?;
-        let new = calls.existing(&restored.new.database).await?;
-        let old = calls.existing(&restored.old.database).await?;
+        // What was restored took long enough to wait for an answer.
+        let look =
+            async |database| waiting(&calls, &self.database).reached(true).look(|| calls.existing(database)).await;
+        let (new, old) = (look(&restored.new.database).await?, look(&restored.old.database).await?);
         let mut problems = Vec::new();
         let mut expect = |what: &str, found: &str, expected: &str| {
             if found != expected {

@@ -1,11 +1,9 @@
 //! Waiting for RDS, which does everything some minutes later.
 
-use std::time::Duration;
+use ecolaura_deploy_core::{Effect, Error, ErrorKind};
 
-use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result};
-use tokio::time::Instant;
-
-use super::database::RdsDatabase;
+use super::{calls::Calls, database::RdsDatabase};
+use crate::wait::{Pace, Wait};
 
 /// What a status says about going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,38 +28,12 @@ pub(super) fn state(status: &str) -> State {
     }
 }
 
-/// Looks after looks, until something is as it should be or the patience ends.
-pub(super) struct Wait<'a> {
-    cx: &'a Context,
-    operation: &'static str,
-    patience: Duration,
-    end: Instant,
-    pause: Duration,
-    longest: Duration,
-}
-
-impl<'a> Wait<'a> {
-    pub(super) fn new((cx, operation): (&'a Context, &'static str), database: &RdsDatabase) -> Self {
-        let RdsDatabase { patience, pause, .. } = *database;
-        Self { cx, operation, patience, end: Instant::now() + patience, pause, longest: pause * 8 }
-    }
-
-    /// Says that `what` is still `status`, and lets some time pass.
-    ///
-    /// Fails with `Timeout` if there is none left; what was asked of RDS goes on there.
-    pub(super) async fn pause(&mut self, what: &str, status: &str) -> Result<()> {
-        if Instant::now() + self.pause > self.end {
-            let message = format!("{what} is still `{status}` after {} s", self.patience.as_secs());
-            return Err(Error::new(ErrorKind::Timeout, self.operation, message)
-                .with_effect(Effect::Partial)
-                .with("status", status)
-                .advice("RDS goes on with it; run again to go on from there, or give it more patience"));
-        }
-        self.cx.status(format!("{what} is `{status}`"));
-        self.cx.sleep(self.operation, self.pause).await.map_err(|error| error.with_effect(Effect::Partial))?;
-        self.pause = (self.pause * 3 / 2).min(self.longest);
-        Ok(())
-    }
+/// For what RDS does with `database`, or with what is made of it.
+pub(super) fn waiting<'a>(calls: &Calls<'a>, database: &RdsDatabase) -> Wait<'a> {
+    let RdsDatabase { patience, pause, .. } = *database;
+    let advice = "RDS goes on with it; run again to go on from there, or give it more patience";
+    let pace = Pace { patience, pause, longest: pause * 8 };
+    Wait::new((calls.cx, calls.operation), pace, (Effect::Partial, advice)).reached(calls.have_reached())
 }
 
 /// The error of a database that does not come to be ready by itself.

@@ -77,6 +77,23 @@ fn a_finding_is_tolerated_up_to_its_day_and_not_longer() {
 }
 
 #[test]
+fn of_two_tolerances_the_longer_one_counts() {
+    let rules = [Rule::new("sgr-1", "sg-db", addresses("0.0.0.0/0"), Ports::tcp(22))];
+    let entry = |day| AllowEntry::new("sg-db/world-open/tcp/22/0.0.0.0/0", day, "the office moves");
+    let policy = GroupPolicy::new().allow(entry(TODAY)).allow(entry(date(2026, 11, 25)));
+    assert_eq!(judge(&rules, &policy, TODAY).0, Verdict::Pass);
+}
+
+#[test]
+fn a_rule_for_what_goes_out_lets_nobody_in() {
+    let rule = |egress| {
+        let rule = aws_sdk_ec2::types::SecurityGroupRule::builder().is_egress(egress).cidr_ipv4("0.0.0.0/0");
+        Rule::read(&rule.ip_protocol("-1").build()).unwrap()
+    };
+    assert!(rule(true).is_none() && rule(false).is_some());
+}
+
+#[test]
 fn ports_are_read_as_ec2_writes_them() {
     assert_eq!(Ports::of("-1", Some(-1), Some(-1)), Ports::All);
     assert_eq!(Ports::of("6", Some(22), Some(22)), Ports::tcp(22));

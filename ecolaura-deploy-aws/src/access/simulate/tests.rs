@@ -214,3 +214,45 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
     // A user has no path that has to be asked for.
     assert!(!gate.grant(&scope, "user/ann").actions().any(|action| action == "iam:GetRole"));
 }
+
+#[test]
+fn iam_is_told_the_region_and_each_condition_by_its_kind() {
+    let told = |grant: Grant| -> Vec<String> {
+        let entries = context(&grant, "eu-central-1");
+        let line = |entry: &ContextEntry| {
+            let kind = entry.context_key_type().map_or("none", Kind::as_str);
+            format!("{} {kind} {}", entry.context_key_name().unwrap(), entry.context_key_values().join(","))
+        };
+        entries.iter().map(line).collect()
+    };
+    let of = |action: &str| Grant::new([action], ["*"]);
+    let region = "aws:RequestedRegion string eu-central-1";
+    assert_eq!(told(of("s3:GetObject")), [region]);
+    assert!(told(of("cloudfront:GetInvalidation")).is_empty(), "all its calls go to one region");
+    let own = of("s3:GetObject").when("StringEquals", "aws:RequestedRegion", "us-east-1");
+    assert_eq!(told(own), ["aws:RequestedRegion string us-east-1"]);
+    for (operator, values, kind) in [
+        ("NumericLessThan", &["1"][..], "numeric"),
+        ("NumericLessThan", &["1", "2"], "numericList"),
+        ("DateGreaterThan", &["2026-01-01"], "date"),
+        ("Bool", &["true"], "boolean"),
+        ("NotIpAddress", &["192.0.2.0/24"], "ip"),
+        ("ForAnyValue:StringLike", &["a", "b"], "stringList"),
+    ] {
+        let grant = values.iter().fold(of("s3:GetObject"), |grant, value| grant.when(operator, "key", *value));
+        assert_eq!(told(grant), [format!("key {kind} {}", values.join(",")).as_str(), region], "{operator}");
+    }
+}
+
+#[tokio::test]
+async fn a_boundary_that_does_not_allow_is_named() {
+    let bounded = "implicitDeny <PermissionsBoundaryDecisionDetail><AllowedByPermissionsBoundary>false\
+                   </AllowedByPermissionsBoundary></PermissionsBoundaryDecisionDetail>";
+    let (fake, _) = iam(move |_, _| bounded);
+    let answer = simulate(&fake.account(1), &cx(), &plan()).await.unwrap();
+    let Said::Missing { missing, .. } = &answer else { panic!("{answer:?}") };
+    // Of several resources, and of one.
+    assert_eq!(missing.len(), 5, "{missing:?}");
+    let all = missing.iter().all(|missing| missing.why == "the permissions boundary does not allow it");
+    assert!(all, "{missing:?}");
+}

@@ -46,6 +46,10 @@ struct State {
     strategy: String,
     /// Whether nobody may look at a deployment.
     hidden: bool,
+    /// How many looks at a deployment are throttled.
+    busy: u32,
+    /// How many looks at a deployment were answered.
+    looked: u32,
     /// How many items an answer has at the most; 0 is all of them.
     page: usize,
 }
@@ -112,6 +116,11 @@ impl FakeAppConfig {
         self.0.lock().unwrap().hidden = true;
     }
 
+    /// Wants the next `looks` at a deployment to come later.
+    pub(super) fn throttle(&self, looks: u32) {
+        self.0.lock().unwrap().busy = looks;
+    }
+
     /// Answers with one item at a time.
     pub(super) fn in_pages(&self) {
         self.0.lock().unwrap().page = 1;
@@ -121,6 +130,11 @@ impl FakeAppConfig {
     pub(super) fn last(&self) -> (String, &'static str) {
         let state = self.0.lock().unwrap();
         (state.strategy.clone(), state.deployments.last().map_or("", Deployment::state))
+    }
+
+    /// How many looks at a deployment were answered.
+    pub(super) fn looked(&self) -> u32 {
+        self.0.lock().unwrap().looked
     }
 
     /// How many versions there are.
@@ -149,6 +163,10 @@ impl FakeAppConfig {
                 ("GET", ["environments", "prod", "deployments"]) => state.list(start),
                 ("GET", ["environments", "prod", "deployments", _]) if state.hidden => {
                     Answer::refusal(403, "AccessDeniedException", "not yours")
+                }
+                ("GET", ["environments", "prod", "deployments", _]) if state.busy > 0 => {
+                    state.busy -= 1;
+                    Answer::refusal(429, "TooManyRequestsException", "slow down")
                 }
                 ("GET", ["environments", "prod", "deployments", number]) => state.look(number.parse().unwrap()),
                 ("POST", ["environments", "prod", "deployments"]) => state.start(&asked.body),
@@ -189,6 +207,7 @@ impl State {
     }
 
     fn look(&mut self, number: usize) -> Answer {
+        self.looked += 1;
         let known = &mut self.deployments[number - 1];
         let answer = json!({"DeploymentNumber": number, "State": known.state(), "Description": known.what,
             "PercentageComplete": 50.0, "ConfigurationVersion": known.version,

@@ -127,6 +127,12 @@ pub(super) fn asked(fake: &FakeAws) -> Vec<String> {
         .collect()
 }
 
+/// From when to when the first question asks.
+pub(super) fn times(fake: &FakeAws) -> [i64; 2] {
+    let body = decoded(&mut Decoder::new(&fake.asked()[0].bytes));
+    ["StartTime", "EndTime"].map(|name| body[name].as_i64().unwrap())
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

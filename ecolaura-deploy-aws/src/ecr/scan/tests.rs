@@ -94,6 +94,19 @@ async fn a_scan_that_goes_on_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_that_is_throttled_is_made_again_and_is_told_when_the_patience_ends() {
+    let busy = || Answer::refusal(400, "ThrottlingException", "slow down");
+    let lost = || Answer::Lost;
+    let done = scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}));
+    let fake = answering(vec![busy(), scan("PENDING", json!({})), busy(), lost(), done]);
+    assert_eq!(outcome(|scanner| scanner, &fake).await.outcome, ScanOutcome::Clean);
+    let scanner = EcrScanner::new("ecr".parse().unwrap(), &answering(vec![busy()]).account(1));
+    let error = scanner.scan(&cx(), &image()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::None), "{error:?}");
+    assert!(error.report().contains("slow down"), "{}", error.report());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_list_right_after_a_scan_is_no_proof() {
     let empty = || scan("COMPLETE", json!({}));
     let fake = answering(vec![empty(), scan("COMPLETE", enhanced("CRITICAL", "NO"))]);

@@ -70,6 +70,30 @@ async fn one_that_does_not_end_or_begin_is_a_timeout_that_says_that_the_switch_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cloudfront_does_not_answer_is_asked_again_and_told_when_the_patience_ends() {
+    for (method, effect) in [("POST", Effect::Unknown), ("GET", Effect::Complete)] {
+        let s3 = FakeS3::new();
+        let count = AtomicUsize::new(0);
+        s3.fates(move |line| match line.starts_with(method) && count.fetch_add(1, Ordering::SeqCst) < 10 {
+            true => Fate::Refused(503, "ServiceUnavailable"),
+            false => Fate::Answered,
+        });
+        before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();
+        assert_eq!(s3.cloudfront().invalidations.len(), 1);
+
+        s3.fates(move |line| match line.starts_with(method) {
+            true => Fate::Refused(503, "ServiceUnavailable"),
+            false => Fate::Answered,
+        });
+        let error = before(&s3).invalidate(&cx(), &wish("b")).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, effect), "{error:?}");
+        for told in ["900 s", "status 503", "the switch is done", "E1"] {
+            assert!(error.report().contains(told), "{told}: {}", error.report());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reference_for_other_paths_is_a_conflict_and_a_refusal_is_not_tried_again() {
     let s3 = FakeS3::new();
     before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();

@@ -82,6 +82,6 @@ async fn a_plan_tells_how_often_a_long_listing_is_asked() {
     published(&s3, dir.path()).await;
     fs::write(dir.path().join("index.html"), "another page").unwrap();
     let site = SiteSource::new(dir.path()).prepare(&cx()).await.unwrap();
-    let (told, (writes, _)) = super::costing::planned_and_done(&s3, &site).await;
+    let (told, (writes, _)) = super::costing::planned_and_done(&s3, &cdn(&s3), &site).await;
     assert_eq!(told[0], writes, "{:?}", s3.log());
 }

@@ -2,10 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use ecolaura_deploy_core::backend::Inspect as _;
+use ecolaura_deploy_core::{backend::Inspect as _, cdn::plan};
 
-use super::*;
-use crate::publish::{PointerCdn, Weight};
+use super::{
+    costing::{told, told_and_asked},
+    *,
+};
+use crate::{
+    granted,
+    publish::{PointerCdn, Weight},
+};
 
 const STORE: &str = "arn:aws:cloudfront::111122223333:key-value-store/a1b2c3d4-5678-90ab-cdef-111111111111";
 
@@ -235,4 +241,33 @@ fn the_function_asks_for_the_sites_own_entry() {
     let source = pointed(&FakeS3::new()).viewer_request(&ecolaura_deploy_core::cdn::Compression::new().choose());
     assert!(source.contains(r#"await store.get("web")"#) && source.contains("function choose(request)"), "{source}");
     assert!(source.len() < 10_000 && source.matches("function handler").count() == 1, "{source}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_the_requests_that_its_publish_takes_and_what_is_stored() {
+    told_and_asked(pointed).await;
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let site = site(dir.path(), 1).await;
+    let sizes: u64 = site.manifest().0.values().map(|object| object.size).sum();
+    let changes = plan(&cx(), &pointed(&s3), &site).await.unwrap();
+    let stored = usize::try_from(2 * sizes).unwrap();
+    assert_eq!(told(&changes[0].details)[2..4], [stored, 0], "each content, and its copy: {:?}", changes[0].details);
+}
+
+#[tokio::test]
+async fn every_call_is_granted_and_no_grant_is_unused() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (cdn, calls) = (pointed(&s3), granted::record());
+    for number in 1..=2 {
+        release(&s3, dir.path(), number).await;
+    }
+    switch_back(&cx(), &cdn, None).await.unwrap();
+    cdn.prune(&cx(), 1).await.unwrap();
+    cdn.leftovers(&cx()).await.unwrap();
+    let path = dir.path().join("large");
+    fs::write(&path, vec![0; 9 << 20]).unwrap();
+    let object = SiteObject::new(Digest::of("x"), 9 << 20, "x/y", CacheControl::Immutable);
+    let error = cdn.upload(&cx(), &UploadRequest::new("large.wasm", &path, object)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    granted::exactly(&calls, [cdn.publishing(), cdn.cleaning()].concat());
 }

@@ -171,6 +171,11 @@ impl State {
         named.for_each(|thing| group.clone_into(&mut thing.parameters));
     }
 
+    pub(super) fn set_engine(&mut self, name: &str, engine: &str) {
+        let named = self.things.iter_mut().filter(|thing| thing.name.as_deref() == Some(name));
+        named.for_each(|thing| engine.clone_into(&mut thing.engine));
+    }
+
     pub(super) fn listing(&self) -> Vec<String> {
         let things = self
             .things

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ecolaura_deploy_core::{
+    Admitted, Effect,
     pipeline::{Pipeline, constant},
     run::RunResult,
     step::{Planned, Step as _},
@@ -11,7 +12,7 @@ use ecolaura_deploy_core::{
 use super::world::*;
 use crate::{
     fake::cx,
-    rds::{fake::FakeRds, *},
+    rds::{fake::FakeRds, restore::resolve, seen::Seen, *},
 };
 
 fn world() -> World {
@@ -31,8 +32,8 @@ async fn the_restored_database_takes_the_name_and_the_old_one_stays_beside_it() 
 #[tokio::test(start_paused = true)]
 async fn the_restored_database_has_the_groups_and_the_tags_of_the_old_one() {
     let world = world();
-    let tag =
-        "&Tags.Tag.1.Key=backup&Tags.Tag.1.Value=nightly&Tags.Tag.2.Key=ecolaura-deploy:served&Tags.Tag.2.Value=true";
+    let tag = "&Tags.Tag.1.Key=backup&Tags.Tag.1.Value=nightly&Tags.Tag.2.Key=ecolaura-deploy:served&Tags.Tag.2.Value=true\
+         &Tags.Tag.3.Key=aws:cloudformation:stack-name&Tags.Tag.3.Value=shop";
     let arn = "arn:aws:rds:eu-central-1:111122223333:db:shop";
     assert_eq!(world.rds.answer(&format!("Action=AddTagsToResource&ResourceName={arn}{tag}")).0, 200);
     let database = world.instance();
@@ -43,6 +44,8 @@ async fn the_restored_database_has_the_groups_and_the_tags_of_the_old_one() {
     let seen = world.rds.answer(&format!("Action=DescribeDBInstances&DBInstanceIdentifier={name}")).1;
     assert!(seen.contains("<Key>backup</Key><Value>nightly</Value>"), "{seen}");
     assert!(!seen.contains(":served"), "it has not: {seen}");
+    assert!(!seen.contains("aws:cloudformation"), "AWS alone gives these: {seen}");
+    assert!(seen.contains("<Key>ecolaura-deploy:run</Key><Value>none</Value>"), "outside of a run: {seen}");
 
     world.rds.set_parameters(restored.new.database.name(), "default.postgres16");
     let verify = VerifyDatabase::new(&database, Arc::new(Answering(false)));
@@ -73,6 +76,97 @@ async fn what_fails_behind_the_switch_gives_the_name_back_and_keeps_what_has_ser
     let result = world.run(|database| way_back(database, true), None).await;
     assert!(matches!(result, Some(RunResult::RolledBack { .. })), "{result:?}");
     assert_eq!(world.listing(), ["shop db-FAKE0001 available", "shop-new db-FAKE0002 available"]);
+    let name = world.restored();
+    let seen = world.rds.answer(&format!("Action=DescribeDBInstances&DBInstanceIdentifier={name}")).1;
+    assert!(seen.contains("<DeletionProtection>false</DeletionProtection>"), "as it was: {seen}");
+}
+
+/// A world in which a process was killed when RDS had begun to restore.
+async fn restoring() -> World {
+    for call in 0.. {
+        let world = world();
+        world.run(|database| way_back(database, false), Some((call, Moment::After))).await;
+        if world.listing().len() > 1 {
+            return world;
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_the_name_by_now_and_is_not_ours_is_neither_taken_nor_deleted() {
+    let world = restoring().await;
+    world.tag(&world.restored(), "key", "theirs");
+    let result = world.resume(|database| way_back(database, false)).await;
+    assert!(matches!(&result, Some(RunResult::RolledBack { failed, .. }) if failed == "restore"), "{result:?}");
+    assert_eq!(world.listing(), ["shop db-FAKE0001 available", "shop-new db-FAKE0002 available"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_attempt_goes_by_the_point_of_the_first() {
+    let world = restoring().await;
+    world.tag(&world.restored(), "point", "2026-01-01T00:00:00Z");
+    let result = world.resume(|database| way_back(database, false)).await;
+    // More would be lost than was agreed to.
+    assert!(matches!(&result, Some(RunResult::RolledBack { failed, .. }) if failed == "switch"), "{result:?}");
+}
+
+/// A database, and what was restored beside it and passed.
+async fn verified(world: &World) -> (RdsDatabase, Admitted<Restored>) {
+    let database = world.instance();
+    let restored = RestoreDatabase::new(&database).apply(&cx(), RestorePoint::Latest).await.unwrap().output;
+    let verify = VerifyDatabase::new(&database, Arc::new(Answering(true)));
+    (database, verify.apply(&cx(), restored).await.unwrap().output)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_has_begun_goes_on_whatever_was_agreed_to() {
+    let world = world();
+    let (database, admitted) = verified(&world).await;
+    let aside = admitted.subject().aside.name().to_owned();
+    let rename = format!("Action=ModifyDBInstance&DBInstanceIdentifier=shop&NewDBInstanceIdentifier={aside}");
+    assert_eq!(world.rds.answer(&rename).0, 200);
+    let little = AcceptedLoss::of_the_last(Duration::from_secs(1), "INC-7");
+    SwitchDatabase::new(&database, little).apply(&cx(), admitted).await.unwrap();
+    assert_eq!(world.listing(), ["shop db-FAKE0002 available", "shop-old db-FAKE0001 available"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_another_database_has_is_a_conflict_that_names_it() {
+    let world = world();
+    let (database, admitted) = verified(&world).await;
+    let aside = admitted.subject().aside.name().to_owned();
+    let restore = "Action=RestoreDBInstanceToPointInTime&SourceDBInstanceIdentifier=shop";
+    assert_eq!(world.rds.answer(&format!("{restore}&TargetDBInstanceIdentifier={aside}")).0, 200);
+    world.rds.set_status(&aside, "available");
+    let error = SwitchDatabase::new(&database, accepted()).apply(&cx(), admitted).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error:?}");
+    assert!(error.report().contains("is taken by another database (rds.switch; taken by: db-FAKE0003"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_database_or_another_engine_than_was_restored_does_not_pass() {
+    let world = world();
+    let (database, admitted) = verified(&world).await;
+    let mut restored = admitted.into_subject();
+    world.rds.set_engine(restored.new.database.name(), "mysql");
+    "db-OTHER".clone_into(&mut restored.new.identity.resource);
+    let verify = VerifyDatabase::new(&database, Arc::new(Answering(true)));
+    let error = verify.apply(&cx(), restored).await.unwrap_err();
+    for problem in
+        ["identity is `db-FAKE0002`, expected `db-OTHER`", "engine is `mysql 16.4`, expected `postgres 16.4`"]
+    {
+        assert!(error.report().contains(problem), "{error:?}");
+    }
+}
+
+#[test]
+fn nothing_is_restored_to_a_time_that_has_not_come() {
+    let now: jiff::Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
+    let old = Seen::Instance(Box::new(aws_sdk_rds::types::DbInstance::builder().build()));
+    let at = |time: &str| resolve(&RestorePoint::Time(time.parse().unwrap()), &old, now);
+    assert_eq!(at("2026-11-26T10:00:01Z").unwrap_err().kind(), ErrorKind::InvalidInput);
+    at("2026-11-26T10:00:00Z").unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,17 @@ async fn the_newest_snapshot_and_those_of_others_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn snapshots_that_failed_are_not_counted_among_those_that_are_kept() {
+    let world = World::new(FakeRds::new().instance("shop"));
+    let database = world.instance();
+    let whole = database.snapshot(&cx(), "a").await.unwrap();
+    world.rds.fail_snapshots(9);
+    database.snapshot(&cx(), "b").await.unwrap_err();
+    assert_eq!(retention(&database).apply(&cx()).await.unwrap(), 3);
+    assert!(world.rds.listing().contains(&format!("{} available", whole.id)), "{:?}", world.rds.listing());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_database_that_was_restored_for_nothing_is_found_and_one_that_has_served_is_not_touched() {
     let world = World::new(FakeRds::new().instance("shop"));
     let database = world.instance();

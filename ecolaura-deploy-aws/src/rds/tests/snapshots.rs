@@ -6,6 +6,7 @@ use ecolaura_deploy_core::{
     Effect,
     backend::{BackupLevel, Migrator as _},
     testing::fake::migrator::FakeMigrator,
+    vocabulary::Digest,
 };
 
 use super::world::*;
@@ -71,6 +72,11 @@ async fn a_snapshot_of_somebody_else_is_not_taken_for_ours() {
     let error = world.instance().snapshot(&cx(), "key").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert!(error.report().contains(&id), "{error:?}");
+    // Of another database, with a tag that RDS copied.
+    let world = World::new(FakeRds::new().instance("shop").instance("garden"));
+    world.tag("garden", "key", &Digest::of("key").to_hex());
+    world.rds.take_by_hand("garden", &id);
+    assert_eq!(world.instance().snapshot(&cx(), "key").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,21 @@ pub(super) enum Moment {
     After,
     /// It is refused, and the process lives on.
     Refused,
+    /// RDS wants to be asked later, however often the SDK tries.
+    Throttled,
+    /// RDS has done it and the answer is lost, however often the SDK tries. The process lives on.
+    Lost,
+}
+
+impl Moment {
+    /// How often the SDK tries.
+    fn attempts(self) -> u32 {
+        if matches!(self, Self::Throttled | Self::Lost) { 2 } else { 1 }
+    }
+
+    fn is_at(self, first: usize, call: usize) -> bool {
+        (first..first + self.attempts() as usize).contains(&call)
+    }
 }
 
 /// The region, and how often it was called.
@@ -51,9 +66,15 @@ impl World {
                 return unknown();
             }
             let call = world.calls.fetch_add(1, Ordering::SeqCst);
-            let moment = fault.and_then(|(at, moment)| (at == call).then_some(moment));
-            if moment == Some(Moment::Refused) {
-                return Answer::xml_refusal(403, "AccessDenied", "not now");
+            let moment = fault.and_then(|(at, moment)| moment.is_at(at, call).then_some(moment));
+            match moment {
+                Some(Moment::Refused) => return Answer::xml_refusal(403, "AccessDenied", "not now"),
+                Some(Moment::Throttled) => return Answer::xml_refusal(400, "Throttling", "Rate exceeded"),
+                Some(Moment::Lost) => {
+                    world.rds.answer(&asked.text());
+                    return Answer::Lost;
+                }
+                _ => {}
             }
             if moment != Some(Moment::Before) {
                 let (status, text) = world.rds.answer(&asked.text());
@@ -93,7 +114,8 @@ impl World {
         fault: Option<(usize, Moment)>,
     ) -> Option<RunResult> {
         let died = Arc::new(Notify::new());
-        let database = RdsDatabase::instance(&self.aws(fault, &died).account(1), "shop");
+        let attempts = fault.map_or(1, |(_, moment)| moment.attempts());
+        let database = RdsDatabase::instance(&self.aws(fault, &died).account(attempts), "shop");
         let work = async {
             let runner = self.runner(1);
             let done = async {
@@ -101,7 +123,7 @@ impl World {
                 runner.run(&cx(), plan).await
             };
             match done.await {
-                Err(_) if matches!(fault, Some((_, Moment::Refused))) => None,
+                Err(_) if matches!(fault, Some((_, Moment::Refused | Moment::Throttled | Moment::Lost))) => None,
                 done => Some(done.unwrap().result),
             }
         };
@@ -116,6 +138,21 @@ impl World {
     pub(super) async fn resume(&self, make: impl Fn(&RdsDatabase) -> Pipeline) -> Option<RunResult> {
         let finished = self.runner(2).resume(&cx(), make(&self.instance())).await.unwrap();
         finished.map(|finished: Finished| finished.result)
+    }
+
+    /// Gives the database `name` a tag of ours.
+    pub(super) fn tag(&self, name: &str, key: &str, value: &str) {
+        let arn = format!("arn:aws:rds:eu-central-1:111122223333:db:{name}");
+        let tag = format!("Tags.Tag.1.Key=ecolaura-deploy:{key}&Tags.Tag.1.Value={value}");
+        let (status, text) = self.rds.answer(&format!("Action=AddTagsToResource&ResourceName={arn}&{tag}"));
+        assert_eq!(status, 200, "{text}");
+    }
+
+    /// What the restored database is called.
+    pub(super) fn restored(&self) -> String {
+        let listing = self.rds.listing();
+        let restored = listing.iter().find(|line| line.starts_with("shop-new-")).unwrap();
+        restored.split(' ').next().unwrap().to_owned()
     }
 
     /// What there is, without numbers that differ from run to run.
