@@ -3,19 +3,21 @@
 //! [`DockerBuilder`] sends what docker's own client sends: the context without what `.dockerignore` leaves out, over a
 //! session in which the engine asks for files and secrets. The image is then taken out of the engine into an OCI image
 //! layout, where it has a digest; from there it is pushed by a [`Registry`](crate::backend::Registry) like any other, so
-//! that the engine needs no login to it.
+//! that the engine needs no login to it. For bases in a registry that wants one it asks here.
 //!
-//! The engine is spoken to directly, by its HTTP API and BuildKit's session: six requests and three calls.
+//! The engine is spoken to directly, by its HTTP API and BuildKit's session: six requests and four calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 
 use self::{engine::Engine, inputs::Inputs};
+pub use crate::login::{Credential, CredentialSource, DockerConfig};
 use crate::{
     Context, Result, Secret,
     backend::{ImageBuilder, ImageSpec},
@@ -86,6 +88,7 @@ pub struct DockerBuilder {
     cache_inline: bool,
     platforms: BTreeSet<Platform>,
     network: Option<String>,
+    logins: Arc<dyn CredentialSource>,
     keep: NonZeroUsize,
 }
 
@@ -106,6 +109,7 @@ impl DockerBuilder {
             cache_inline: false,
             platforms: BTreeSet::new(),
             network: None,
+            logins: Arc::new(Credential::Anonymous),
             keep: KEPT,
         }
     }
@@ -165,6 +169,15 @@ impl DockerBuilder {
     /// The network that steps have: `none`, `host`, or `default`, which is the default.
     pub fn network(mut self, mode: impl Into<String>) -> Self {
         self.network = Some(mode.into());
+        self
+    }
+
+    /// Logs in with what `source` knows to the registries from which the engine pulls: what the build file names, and
+    /// what steps are taken over from. The engine is told the login when it asks for it, and keeps it no longer than it
+    /// needs it. It is no input of a plan. A token that a registry takes as it is
+    /// ([`Credential::Bearer`]) cannot be told to an engine.
+    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
+        self.logins = Arc::new(source);
         self
     }
 

@@ -40,6 +40,8 @@ mod leftovers;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod lock;
+#[cfg(any(feature = "docker", feature = "oci"))]
+mod login;
 #[cfg(feature = "manifest")]
 pub mod manifest;
 pub mod migration;

@@ -24,17 +24,14 @@ use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Mutex;
 
-pub use self::{
-    attach::Attachment,
-    credentials::{Credential, CredentialSource},
-    docker::DockerConfig,
-};
+pub use self::attach::Attachment;
 use self::{
     auth::Auth,
     call::{Call, PULL, elsewhere},
     place::Place,
     upload::Sizes,
 };
+pub use crate::login::{Credential, CredentialSource, DockerConfig};
 use crate::{
     Context, ErrorKind, Result,
     backend::{BlobReader, Registry, RegistryCapabilities, TagChange},
@@ -48,9 +45,7 @@ mod bring;
 mod call;
 mod client;
 mod copy;
-mod credentials;
 mod delete;
-mod docker;
 mod documents;
 mod inflow;
 mod listing;

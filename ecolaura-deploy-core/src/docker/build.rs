@@ -12,7 +12,7 @@ use super::{
     DockerBuilder,
     engine::Engine,
     export::export,
-    failure::explain,
+    failure::{explain, refused},
     inputs::Inputs,
     progress::{Told, clean},
     session::{BUILD_FILE, Offer, Session},
@@ -125,6 +125,8 @@ impl Work<'_> {
             file: self.inputs.file.clone(),
             entries: Arc::clone(&self.inputs.entries),
             secrets: self.builder.secrets.clone(),
+            logins: Arc::clone(&self.builder.logins),
+            told: Mutex::default(),
             fault: Mutex::default(),
         });
         let key = self.inputs.digest().to_hex();
@@ -140,7 +142,8 @@ impl Work<'_> {
             (_, Some(said), _) => {
                 let (said, broken) = (clean(self.cx, said), told.broken(self.cx));
                 let file = String::from_utf8_lossy(&self.inputs.file);
-                Err(explain(OPERATION, (&self.builder.file, &file), &said, broken))
+                let refused = refused(OPERATION, &self.builder.file, &said, (broken.as_ref(), &offer.told()));
+                Err(refused.unwrap_or_else(|| explain(OPERATION, (&self.builder.file, &file), &said, broken)))
             }
             (Ok(()), None, Some(image)) => Ok(image),
             (Ok(()), None, None) => Err(Error::new(

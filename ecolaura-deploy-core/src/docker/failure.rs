@@ -1,5 +1,7 @@
 //! Why a build failed, in words that name the line.
 
+use std::collections::BTreeMap;
+
 use super::{build_file::BuildFile, progress::Broken};
 use crate::{Error, ErrorKind};
 
@@ -12,6 +14,10 @@ const PREAMBLES: [&str; 5] = [
     "rpc error: code = Unknown desc = ",
 ];
 
+/// What BuildKit says where a registry wants another login.
+const REFUSALS: [&str; 5] =
+    ["pull access denied", "authorization failed", "401 Unauthorized", "403 Forbidden", "failed to fetch oauth token"];
+
 /// The error of a build of `file`, the build file at `path`, that the engine ended with `said`, perhaps in the step
 /// `broken`.
 pub(super) fn explain(
@@ -20,10 +26,7 @@ pub(super) fn explain(
     said: &str,
     broken: Option<Broken>,
 ) -> Error {
-    let mut said = said;
-    while let Some(rest) = PREAMBLES.iter().find_map(|preamble| said.strip_prefix(preamble)) {
-        said = rest;
-    }
+    let said = without_preambles(said);
     let Some(broken) = broken else { return of_the_file(operation, (path, file), said) };
     let line = BuildFile::parse(file).line(&broken.name);
     let at = line.map_or_else(|| format!("`{path}`"), |line| format!("`{path}`, line {line}"));
@@ -38,6 +41,45 @@ pub(super) fn explain(
         true => "see that what it names is there, and not left out by `.dockerignore`",
         false => "mend the step and run again; the steps before it are in the engine's cache",
     })
+}
+
+/// The error of a build that a registry refused; `None` if none did. `told` has the registries that wanted a login, and
+/// whose they got.
+pub(super) fn refused(
+    operation: &'static str,
+    path: &str,
+    said: &str,
+    (broken, told): (Option<&Broken>, &BTreeMap<String, String>),
+) -> Option<Error> {
+    let said = without_preambles(said);
+    if !REFUSALS.iter().any(|words| said.contains(words)) {
+        return None;
+    }
+    let pulled = broken.map(|broken| broken.name.as_str()).unwrap_or_default();
+    let concerned = told.iter().filter(|(host, _)| pulled.contains(host.as_str()) || said.contains(host.as_str()));
+    let concerned: Vec<_> = match concerned.collect::<Vec<_>>() {
+        none if none.is_empty() => told.iter().collect(),
+        some => some,
+    };
+    if concerned.is_empty() {
+        return None;
+    }
+    let refusals: Vec<_> = concerned.iter().map(|(host, who)| format!("`{host}` does not let {who} pull")).collect();
+    let hosts: Vec<_> = concerned.iter().map(|(host, _)| format!("`{host}`")).collect();
+    let error = Error::new(ErrorKind::Unauthenticated, operation, format!("`{path}`: {}: {said}", refusals.join(", ")));
+    let error = if pulled.is_empty() { error } else { error.with("step", pulled) };
+    Some(error.advice(format!(
+        "give the builder credentials for {} that may pull, and see that the image's name is right; nothing was built",
+        hosts.join(" and ")
+    )))
+}
+
+fn without_preambles(said: &str) -> &str {
+    let mut said = said;
+    while let Some(rest) = PREAMBLES.iter().find_map(|preamble| said.strip_prefix(preamble)) {
+        said = rest;
+    }
+    said
 }
 
 /// What is wrong with the build file itself, which BuildKit says in several ways.

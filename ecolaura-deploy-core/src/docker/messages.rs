@@ -58,6 +58,30 @@ impl std::fmt::Debug for SecretAnswer {
     }
 }
 
+/// `moby.filesync.v1.CredentialsRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LoginRequest {
+    #[prost(string, tag = "1")]
+    pub(super) host: String,
+}
+
+/// `moby.filesync.v1.CredentialsResponse`. It has no `Debug` that could show the secret.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(super) struct LoginAnswer {
+    /// Empty beside a token from which the registry's token server makes others.
+    #[prost(string, tag = "1")]
+    pub(super) username: String,
+    #[prost(string, tag = "2")]
+    pub(super) secret: String,
+}
+
+impl std::fmt::Debug for LoginAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoginAnswer(redacted)")
+    }
+}
+
 /// `grpc.health.v1.HealthCheckResponse`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Health {

@@ -1,4 +1,4 @@
-//! The session of a build: a connection on which the engine asks, by gRPC, for files and secrets.
+//! The session of a build: a connection on which the engine asks, by gRPC, for files, secrets and logins.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioExecutor;
-use prost::Message as _;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::files::BUILD_FILE;
@@ -20,13 +19,15 @@ use super::{
     engine::Engine,
     messages::{Health, SecretAnswer, SecretRequest},
 };
-use crate::{Context, Error, Result, Secret};
+use crate::{Context, Error, Result, Secret, login::CredentialSource};
 
 mod files;
 mod grpc;
+mod logins;
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const FILES: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+const LOGIN: &str = "/moby.filesync.v1.Auth/Credentials";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 
 /// What the engine can ask for.
@@ -36,6 +37,9 @@ pub(super) struct Offer {
     pub(super) file: Bytes,
     pub(super) entries: Arc<[Entry]>,
     pub(super) secrets: BTreeMap<String, Secret<String>>,
+    pub(super) logins: Arc<dyn CredentialSource>,
+    /// The registries that wanted a login, and whose they got.
+    pub(super) told: Mutex<BTreeMap<String, String>>,
     /// What went wrong here; the engine says something about it too.
     pub(super) fault: Mutex<Option<Error>>,
 }
@@ -53,6 +57,10 @@ impl Offer {
 
     pub(super) fn fault(&self) -> Option<Error> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn told(&self) -> BTreeMap<String, String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -72,7 +80,7 @@ impl Session {
             ("x-docker-expose-session-name", "ecolaura-deploy".to_owned()),
             ("x-docker-expose-session-sharedkey", key.to_owned()),
         ];
-        let methods = [HEALTH, FILES, SECRET];
+        let methods = [HEALTH, FILES, SECRET, LOGIN];
         headers.extend(methods.map(|method| ("x-docker-expose-session-grpc-method", method.to_owned())));
         let (upgraded, connection) = engine.turn_around(offer.operation, "/session", &headers).await?;
         let offer = Arc::clone(offer);
@@ -89,18 +97,15 @@ impl Session {
 async fn answer(offer: Arc<Offer>, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
     Ok(match request.uri().path() {
         HEALTH => grpc::one(&Health::SERVING),
-        SECRET => match secret(&offer, request.into_body()).await {
-            Ok(answer) => grpc::one(&answer),
-            Err(status) => grpc::refuse(&status),
-        },
+        SECRET => grpc::answer(secret(&offer, request.into_body()).await),
+        LOGIN => grpc::answer(logins::login(&offer, request.into_body()).await),
         FILES => files::send(&offer, request),
         _ => grpc::refuse(&Status::unimplemented()),
     })
 }
 
 async fn secret(offer: &Offer, body: Incoming) -> Result<SecretAnswer, Status> {
-    let message = grpc::Messages::new(body).next().await?.unwrap_or_default();
-    let asked = SecretRequest::decode(message).map_err(|_| Status::malformed())?;
+    let asked: SecretRequest = grpc::asked(body).await?;
     // `not found` is what the engine takes for a secret that a step can do without.
     let value = offer.secrets.get(&asked.id).ok_or_else(|| Status::not_found(format!("no secret `{}`", asked.id)))?;
     Ok(SecretAnswer { data: value.expose().clone().into_bytes() })

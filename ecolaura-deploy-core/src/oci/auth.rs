@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_auth::parse_challenges;
 use reqwest::{
     Method, StatusCode, Url,
@@ -71,6 +72,19 @@ struct Token {
 struct Challenge {
     scheme: Scheme,
     scope: Option<String>,
+}
+
+impl Credential {
+    /// The value of `Authorization` that carries it as it is.
+    fn header(&self) -> Option<Secret<String>> {
+        match self {
+            Self::Basic { username, password } => {
+                Some(Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose())))))
+            }
+            Self::Bearer(token) => Some(Secret::new(format!("Bearer {}", token.expose()))),
+            Self::Anonymous | Self::Identity(_) => None,
+        }
+    }
 }
 
 impl Auth {

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use crate::{Error, Result, vocabulary::Repository};
+use crate::{
+    Error, Result,
+    login::{self, is_hub},
+    vocabulary::Repository,
+};
 
-/// Names under which Docker Hub is known, and where it answers.
-const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+/// Where Docker Hub answers.
 const HUB_API: &str = "registry-1.docker.io";
-/// What Docker's `config.json` calls it.
-const HUB_LOGIN: &str = "https://index.docker.io/v1/";
 
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -22,7 +23,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(operation: &'static str, host: &str) -> Result<Self> {
-        let hub = HUB.contains(&host);
+        let hub = is_hub(host);
         let url = |scheme: &str| Url::parse(&format!("{scheme}://{}/", if hub { HUB_API } else { host })).ok();
         let plain = host.chars().all(|found| found.is_ascii_alphanumeric() || ".-:[]".contains(found));
         let Some(base) = url("https").filter(|base| plain && base.path() == "/" && base.has_host()) else {
@@ -55,7 +56,7 @@ impl Place {
 
     /// Under which name logins for it are kept.
     pub(super) fn login(&self) -> &str {
-        if HUB.contains(&self.host.as_str()) { HUB_LOGIN } else { &self.host }
+        login::kept_as(&self.host)
     }
 
     /// What `repository` is called there; `None` if it names another registry.
@@ -67,7 +68,7 @@ impl Place {
             (None, Some(namespace)) => format!("{namespace}/{text}"),
             (None, None) => text.to_owned(),
         };
-        let official = HUB.contains(&self.host.as_str()) && !path.contains('/');
+        let official = is_hub(&self.host) && !path.contains('/');
         Some(if official { format!("library/{path}") } else { path })
     }
 
@@ -77,7 +78,7 @@ impl Place {
     }
 
     fn answers_to(&self, host: &str) -> bool {
-        host == self.host || (HUB.contains(&host) && HUB.contains(&self.host.as_str()))
+        host == self.host || (is_hub(host) && is_hub(&self.host))
     }
 }
 

@@ -7,5 +7,6 @@ mod building;
 mod cancelling;
 mod failing;
 mod ignoring;
+mod logins;
 mod pushing;
 mod secrets;

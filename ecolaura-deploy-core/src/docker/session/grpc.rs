@@ -42,6 +42,11 @@ impl Status {
         Self { code: 3, message: "that is no message".to_owned() }
     }
 
+    /// What went wrong here.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
     fn aborted() -> Self {
         Self { code: 10, message: "the connection broke off".to_owned() }
     }
@@ -65,6 +70,17 @@ pub(super) fn refuse(status: &Status) -> Response<Reply> {
 pub(super) fn one(message: &impl Message) -> Response<Reply> {
     let frames = [Frame::data(framed(message)), Frame::trailers(success())];
     respond(StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>))).boxed_unsync())
+}
+
+/// The answer of a call that has one message, or failed.
+pub(super) fn answer(made: Result<impl Message, Status>) -> Response<Reply> {
+    made.map_or_else(|status| refuse(&status), |message| one(&message))
+}
+
+/// The one message of a call.
+pub(super) async fn asked<M: Message + Default>(body: Incoming) -> Result<M, Status> {
+    let message = Messages::new(body).next().await?.unwrap_or_default();
+    M::decode(message).map_err(|_| Status::malformed())
 }
 
 /// The answer of a call that has as many messages as `messages` brings.

@@ -1,11 +1,27 @@
-//! Who the registry is told that we are.
+//! Who registries are told that we are.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+pub use self::docker::DockerConfig;
 use crate::{Context, Result, Secret};
+
+mod docker;
+
+/// Names under which Docker Hub is known.
+const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+/// What Docker's `config.json` calls it.
+const HUB_LOGIN: &str = "https://index.docker.io/v1/";
+
+pub(crate) fn is_hub(host: &str) -> bool {
+    HUB.contains(&host)
+}
+
+/// Under which name logins for `host` are kept.
+pub(crate) fn kept_as(host: &str) -> &str {
+    if is_hub(host) { HUB_LOGIN } else { host }
+}
 
 /// What to log in with. Secrets are told to the [`Context`]'s redactor when they are used, and never print.
 #[derive(Debug, Clone)]
@@ -32,7 +48,7 @@ impl Credential {
         Self::Basic { username: username.into(), password }
     }
 
-    pub(super) fn secret(&self) -> Option<&Secret<String>> {
+    pub(crate) fn secret(&self) -> Option<&Secret<String>> {
         match self {
             Self::Anonymous => None,
             Self::Basic { password: secret, .. } | Self::Identity(secret) | Self::Bearer(secret) => Some(secret),
@@ -40,22 +56,11 @@ impl Credential {
     }
 
     /// Who it is, for errors.
-    pub(super) fn who(&self) -> String {
+    pub(crate) fn who(&self) -> String {
         match self {
             Self::Anonymous => "nobody (no credentials)".to_owned(),
             Self::Basic { username, .. } => format!("`{username}`"),
             Self::Identity(_) | Self::Bearer(_) => "the owner of the token".to_owned(),
-        }
-    }
-
-    /// The value of `Authorization` that carries it as it is.
-    pub(super) fn header(&self) -> Option<Secret<String>> {
-        match self {
-            Self::Basic { username, password } => {
-                Some(Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose())))))
-            }
-            Self::Bearer(token) => Some(Secret::new(format!("Bearer {}", token.expose()))),
-            Self::Anonymous | Self::Identity(_) => None,
         }
     }
 }
@@ -63,8 +68,8 @@ impl Credential {
 /// Knows what to log in with.
 #[async_trait]
 pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
-    /// What to log in with at `host`, which for Docker Hub is `https://index.docker.io/v1/`. Asked when the registry first wants to know, and again when it takes the answer no
-    /// longer; answers are kept in between.
+    /// What to log in with at `host`, which for Docker Hub is `https://index.docker.io/v1/`. Asked when the registry
+    /// first wants to know, and again when it takes the answer no longer; answers are kept in between.
     async fn credential(&self, cx: &Context, host: &str) -> Result<Credential>;
 }
 
