@@ -12,6 +12,7 @@ name_all() {
   controller_manager_port=$((first + 4)) scheduler_port=$((first + 5)) kubelet_port=$((first + 6))
   kubelet_health_port=$((first + 7)) proxy_health_port=$((first + 8)) proxy_metrics_port=$((first + 9))
   metrics_port=$((first + 10)) aws_port=$((first + 11)) s3_port=$((first + 12)) login_port=$((first + 13))
+  minio_port=$((first + 14))
 }
 
 # Takes a number that no other run has and whose ports nobody listens on: making the folder is what takes it.

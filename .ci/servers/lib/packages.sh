@@ -26,10 +26,12 @@ missing_packages() {
     command -v "$program" >/dev/null || printf '%s\n' "${package_of[$program]}"
   done
   # Debian has a python3 that cannot make environments; this package has the rest of it.
-  python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
-  for program in "${!docker_package_of[@]}"; do
-    command -v "$program" >/dev/null || printf '%s\n' "${docker_package_of[$program]}"
-  done
+  ((!with_aws)) || python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
+  if ((with_docker)); then
+    for program in "${!docker_package_of[@]}"; do
+      command -v "$program" >/dev/null || printf '%s\n' "${docker_package_of[$program]}"
+    done
+  fi
   if ((with_peers)); then
     for program in "${!peer_package_of[@]}"; do
       command -v "$program" >/dev/null || printf '%s\n' "${peer_package_of[$program]}"

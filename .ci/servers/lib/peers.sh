@@ -19,18 +19,11 @@ prepare_peers() {
   done
 }
 
-# Builds or unpacks PEER with PROGRAM, once.
+# Builds or unpacks PEER of VERSION with PROGRAM, once.
 prepare_peer() {
-  local set=$1 folder=$cache/$1-$2 program=$3 began=$SECONDS
-  if [[ ! -x $folder/$set ]]; then
-    installed "$program" || fail "$set is made with $program, which is not installed"
-    mkdir -p "$cache"
-    take_lock "$cache/build.lock" 'another run builds servers: waiting for it'
-    [[ -x $folder/$set ]] || build_into "$folder"
-    exec {lock}>&-
-  fi
-  touch "$folder"
-  PATH=$folder:$PATH
+  [[ -x $cache/$1-$2/$1 ]] || installed "$3" || fail "$1 is made with $3, which is not installed"
+  build_once "$1" "$2"
+  PATH=$cache/$1-$2:$PATH
 }
 
 build_crane() {

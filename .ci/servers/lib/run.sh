@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # One run: what it can have, the order in which servers start, and what COMMAND is told of them.
 
-with_registry=1 with_aws=1 with_s3=1 with_docker=1 with_cluster=1 with_node=1 with_peers=0
+with_registry=1 with_aws=1 with_s3=1 with_docker=1 with_cluster=1 with_node=1 with_peers=0 with_minio=0
 ((EUID)) && locks_folder=$cache || locks_folder=/run/lock/ecolaura-deploy
 
 # Installs and builds all that will be started.
 prepare() {
   if [[ $(uname -s) != Linux ]]; then
-    with_registry=0 with_aws=0 with_s3=0 with_docker=0 with_cluster=0 with_node=0
+    with_registry=0 with_aws=0 with_s3=0 with_docker=0 with_cluster=0 with_node=0 with_minio=0
     skip 'all servers' 'they run on Linux only'
     return
   fi
@@ -16,11 +16,12 @@ prepare() {
     skip 'node and metrics' 'they need root'
   fi
   install_packages
-  prepare_registry
-  prepare_aws
-  prepare_s3
-  prepare_docker
-  prepare_cluster
+  ((!with_registry)) || prepare_registry
+  ((!with_aws)) || prepare_aws
+  ((!with_s3)) || prepare_s3
+  ((!with_minio)) || prepare_minio
+  ((!with_docker)) || prepare_docker
+  ((!with_cluster)) || prepare_cluster
   ((!with_node)) || prepare_programs_of_node
   ((!with_peers)) || prepare_peers
 }
@@ -64,6 +65,7 @@ start_all() {
   ((!with_registry)) || { start_registry && start_login; }
   ((!with_aws)) || start_aws
   ((!with_s3)) || start_s3
+  ((!with_minio)) || start_minio
   ((!with_docker)) || start_docker
   ((!with_node)) || start_containerd
   ((!with_cluster)) || start_control_plane
@@ -71,6 +73,7 @@ start_all() {
   ((!with_registry)) || { await_registry && await_login; }
   ((!with_aws)) || await_aws
   ((!with_s3)) || await_s3
+  ((!with_minio)) || await_minio
   ((!with_docker)) || await_docker
   ((!with_cluster)) || await_control_plane
   ((!with_node)) || await_node
@@ -101,6 +104,7 @@ summary() {
   ((!with_registry)) || parts+=(registry)
   ((!with_aws)) || parts+=("moto $moto")
   ((!with_s3)) || parts+=("versitygw $versitygw")
+  ((!with_minio)) || parts+=(MinIO)
   ((!with_docker)) || parts+=('Docker Engine')
   ((!with_cluster)) || parts+=("Kubernetes $kubernetes")
   ((!with_node)) || parts+=("node $node" metrics)
@@ -109,10 +113,11 @@ summary() {
 }
 
 tell() {
-  unset ECOLAURA_TEST_{REGISTRY,REGISTRY_LOGIN,AWS,S3,DOCKER,KUBECONFIG,NODE,APISERVER_PID,RESTART_APISERVER}
+  unset ECOLAURA_TEST_{REGISTRY,REGISTRY_LOGIN,AWS,S3,MINIO,DOCKER,KUBECONFIG,NODE,APISERVER_PID,RESTART_APISERVER}
   ((!with_registry)) || export ECOLAURA_TEST_REGISTRY=127.0.0.1:$registry_port ECOLAURA_TEST_REGISTRY_LOGIN=127.0.0.1:$login_port
   ((!with_aws)) || export ECOLAURA_TEST_AWS=http://127.0.0.1:$aws_port
   ((!with_s3)) || export ECOLAURA_TEST_S3=http://127.0.0.1:$s3_port
+  ((!with_minio)) || export ECOLAURA_TEST_MINIO=http://127.0.0.1:$minio_port
   ((!with_docker)) || export ECOLAURA_TEST_DOCKER=$run/docker/socket
   ((!with_cluster)) || tell_of_cluster
   ((!with_node)) || export ECOLAURA_TEST_NODE=$node

@@ -12,14 +12,7 @@ prepare_s3() {
     skip 'S3 server' "$absent is not installed"
     return
   fi
-  if [[ ! -x $s3_program ]]; then
-    local set=versitygw began=$SECONDS
-    mkdir -p "$cache"
-    take_lock "$cache/build.lock" 'another run builds servers: waiting for it'
-    [[ -x $s3_program ]] || build_into "$cache/versitygw-$versitygw"
-    exec {lock}>&-
-  fi
-  touch "$cache/versitygw-$versitygw"
+  build_once versitygw "$versitygw"
 }
 
 build_versitygw() {

@@ -11,7 +11,7 @@ use ecolaura_deploy_core::{
     vocabulary::{CacheControl, Digest},
 };
 
-use super::support::{account, cdn, client, cx, endpoints, real_endpoint, script, site};
+use super::support::{account, cdn, client, cx, endpoints, real_endpoints, script, site};
 
 async fn keys(client: &Client, cdn: &S3Cdn) -> Vec<String> {
     let listed = client.list_objects_v2().bucket(cdn.bucket()).send().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_large_file_goes_in_parts_and_one_that_changed_leaves_nothing() {
 
 #[tokio::test]
 async fn the_check_of_a_new_bucket_advises_and_one_that_is_not_there_is_refused() {
-    if let Some(endpoint) = real_endpoint() {
+    for endpoint in real_endpoints() {
         let account = account(&endpoint).await;
         let cdn = cdn(&endpoint).await;
         let findings = cdn.check(&cx()).await.unwrap();

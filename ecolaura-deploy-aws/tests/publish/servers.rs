@@ -26,12 +26,15 @@ pub(crate) fn named(variable: &str) -> Option<String> {
 
 /// The servers that there are.
 pub(crate) fn endpoints() -> Vec<String> {
-    ["ECOLAURA_TEST_S3", "ECOLAURA_TEST_AWS"].into_iter().filter_map(named).collect()
+    let moto = named("ECOLAURA_TEST_AWS");
+    real_endpoints().into_iter().chain(moto).collect()
 }
 
-/// The server that answers with S3's own documents. moto's have other names in places, which the SDK does not read.
-pub(crate) fn real_endpoint() -> Option<String> {
-    named("ECOLAURA_TEST_S3")
+/// The servers that answer with S3's own documents, MinIO where there is time for it. moto's have other names in places,
+/// which the SDK does not read.
+pub(crate) fn real_endpoints() -> Vec<String> {
+    let minio = std::env::var("ECOLAURA_TEST_MINIO").ok().filter(|address| !address.is_empty());
+    named("ECOLAURA_TEST_S3").into_iter().chain(minio).collect()
 }
 
 pub(crate) fn cx() -> Context {

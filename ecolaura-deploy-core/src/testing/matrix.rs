@@ -1,4 +1,5 @@
-//! The fault matrix: what can befall the runs of a simulation, case by case, for any run store.
+//! The fault matrix: what can befall the runs of a simulation, case by case, for any run store, and what befalls a backend
+//! beside its own server.
 //!
 //! ```no_run
 //! use ecolaura_deploy_core::testing::{matrix::{Cell, Matrix, reference}, simulation::Verdict};
@@ -13,10 +14,12 @@
 
 mod holders;
 mod reference;
+mod scene;
+mod table;
 
 use std::time::Duration;
 
-pub use self::reference::reference;
+pub use self::{reference::reference, scene::Scene, table::Table};
 use crate::{
     testing::{
         Fault,
@@ -66,8 +69,10 @@ impl Case {
 /// A cell of the matrix.
 #[derive(Debug, Clone)]
 pub enum Cell {
-    /// It can be played.
+    /// It can be played in a simulation.
     Case(Case),
+    /// It plays itself.
+    Scene(Scene),
     /// It makes no sense.
     Senseless {
         /// The family.

@@ -1,40 +1,32 @@
 //! The tables that the cases are made of.
 
+#[cfg(feature = "oci")]
+mod registry;
 mod security;
 
 use ecolaura_deploy_core::testing::{
-    matrix::{Case, Cell, Matrix},
-    simulation::Simulation,
+    matrix::{Cell, Matrix, Scene},
+    simulation::{Simulation, Verdict},
 };
 
-/// A case that calls the real code with a hostile input. It answers with what is wrong.
-pub(crate) struct Trap {
-    pub(crate) family: &'static str,
-    pub(crate) name: String,
-    pub(crate) spring: Box<dyn Fn() -> Result<(), String> + Send>,
+fn senseless(family: &'static str, name: impl Into<String>, why: impl Into<String>) -> Cell {
+    Cell::Senseless { family, name: name.into(), why: why.into() }
 }
 
-/// A cell of the matrix.
-pub(crate) enum Plan {
-    Case(Case),
-    Trap(Trap),
-    Senseless { family: &'static str, name: String, why: String },
+/// Cases for a backend that this build leaves out.
+#[cfg(not(all(feature = "local", feature = "sqlite", feature = "html", feature = "oci")))]
+fn left_out(family: &'static str, feature: &str, names: &[&str]) -> Vec<Cell> {
+    names.iter().map(|name| senseless(family, *name, format!("it needs the feature `{feature}`"))).collect()
 }
 
-impl From<Cell> for Plan {
-    fn from(cell: Cell) -> Self {
-        match cell {
-            Cell::Case(case) => Self::Case(case),
-            Cell::Senseless { family, name, why } => Self::Senseless { family, name, why },
-        }
+#[cfg(not(feature = "oci"))]
+mod registry {
+    pub(super) fn all() -> Vec<super::Cell> {
+        super::left_out("E", "oci", &["dies", "401", "416", "immutable-tag", "digest-mismatch"])
     }
 }
 
-fn senseless(family: &'static str, name: impl Into<String>, why: impl Into<String>) -> Plan {
-    Plan::Senseless { family, name: name.into(), why: why.into() }
-}
-
-pub(crate) fn all(simulation: &Simulation) -> Vec<Plan> {
+pub(crate) fn all(simulation: &Simulation) -> Vec<Cell> {
     let matrix = Matrix::new(simulation);
     let most = if crate::is_long() { 64 } else { 16 };
     let cells = [
@@ -42,10 +34,10 @@ pub(crate) fn all(simulation: &Simulation) -> Vec<Plan> {
         matrix.damages(),
         matrix.store_errors(),
         matrix.calls(|_| true),
+        registry::all(),
         matrix.holders(most),
         matrix.switches(),
+        security::all(),
     ];
-    let mut plans: Vec<Plan> = cells.into_iter().flatten().map(Plan::from).collect();
-    plans.extend(security::all());
-    plans
+    cells.into_iter().flatten().collect()
 }

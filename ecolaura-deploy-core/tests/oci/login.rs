@@ -1,9 +1,9 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use ecolaura_deploy_core::{
-    Error, ErrorKind, Secret,
+    Error, ErrorKind,
     backend::Registry as _,
-    oci::{Credential, DockerConfig, OciRegistry},
+    oci::{DockerConfig, OciRegistry},
     redact::Redactor,
     vocabulary::{Digest, PinnedImage},
 };
@@ -14,24 +14,10 @@ use tokio::io::AsyncReadExt as _;
 use super::{
     clock, cx,
     images::image,
-    logins::Logins,
+    logins::{LOGIN, Logins, PASSWORD, deploy, fake},
     registry, repository,
     server::{Act, FakeRegistry},
 };
-
-const PASSWORD: &str = "correct-horse-battery";
-/// `deploy:` and the password, as a header has them.
-pub(crate) const LOGIN: &str = "ZGVwbG95OmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==";
-
-pub(crate) fn deploy() -> Credential {
-    Credential::basic("deploy", Secret::new(PASSWORD.to_owned()))
-}
-
-pub(crate) async fn fake(logins: Logins) -> FakeRegistry {
-    let server = FakeRegistry::start().await;
-    server.state().logins = Some(logins);
-    server
-}
 
 async fn push(registry: &OciRegistry) -> Result<(), Error> {
     let dir = tempfile::tempdir().unwrap();

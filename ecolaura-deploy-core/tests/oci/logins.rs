@@ -3,10 +3,25 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use bytes::Bytes;
+use ecolaura_deploy_core::{Secret, oci::Credential};
 use hyper::Uri;
 use serde_json::json;
 
-use super::server::{Answer, answer, named, with};
+use super::server::{Answer, FakeRegistry, answer, named, with};
+
+pub(crate) const PASSWORD: &str = "correct-horse-battery";
+/// `deploy:` and the password, as a header has them.
+pub(crate) const LOGIN: &str = "ZGVwbG95OmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==";
+
+pub(crate) fn deploy() -> Credential {
+    Credential::basic("deploy", Secret::new(PASSWORD.to_owned()))
+}
+
+pub(crate) async fn fake(logins: Logins) -> FakeRegistry {
+    let server = FakeRegistry::start().await;
+    server.state().logins = Some(logins);
+    server
+}
 
 #[derive(Debug)]
 pub(crate) enum Logins {

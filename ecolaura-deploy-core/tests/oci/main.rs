@@ -16,32 +16,12 @@ mod images;
 mod lists;
 mod login;
 mod logins;
-mod matrix;
 mod real;
 mod relay;
+#[expect(dead_code, reason = "the fault matrix uses the rest")]
 mod server;
+mod support;
 mod tags;
 mod tls;
 
-use ecolaura_deploy_core::{
-    Context,
-    oci::OciRegistry,
-    vocabulary::{Repository, Tag},
-};
-use server::FakeRegistry;
-
-fn cx() -> Context {
-    Context::new("test".parse().unwrap())
-}
-
-fn repository() -> Repository {
-    "shop/backend".parse().unwrap()
-}
-
-fn tag(text: &str) -> Tag {
-    text.parse().unwrap()
-}
-
-fn registry(server: &FakeRegistry) -> OciRegistry {
-    OciRegistry::new("registry".parse().unwrap(), &server.address.to_string()).unwrap()
-}
+use support::{cx, registry, repository, tag};

@@ -68,7 +68,7 @@ async fn conforms_on_a_fake_registry_that_removes_tags_and_lists_what_is_attache
 async fn conforms_on_a_fake_registry_with_immutable_tags() {
     suite(async || {
         let server = FakeRegistry::start().await;
-        server.state().immutable = Some(super::tags::as_harbor());
+        server.state().immutable = Some(super::support::as_harbor());
         let address = server.address.to_string();
         fixture(|| open(&address).immutable_tags(), server)
     })

@@ -1,48 +1,15 @@
-use ecolaura_deploy_core::{
-    Effect, ErrorKind,
-    backend::{Registry as _, TagChange},
-    oci::OciRegistry,
-    vocabulary::Digest,
-};
+use ecolaura_deploy_core::{Effect, ErrorKind, backend::Registry as _};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     clock, cx,
     images::image,
     registry, repository,
     server::{Act, FakeRegistry},
+    support::{as_ecr, as_harbor, change, two},
     tag,
 };
-
-/// How Harbor refuses to move an immutable tag.
-pub(crate) fn as_harbor() -> (u16, Value) {
-    let message = "Failed to process request due to 'v1' configured as immutable.";
-    (412, json!({"errors": [{"code": "PRECONDITION", "message": message}]}))
-}
-
-/// How ECR does, also if the digest is the same.
-pub(crate) fn as_ecr() -> (u16, Value) {
-    let message = "The image tag 'v1' already exists in the 'shop/backend' repository and cannot be overwritten \
-        because the repository is immutable.";
-    (400, json!({"errors": [{"code": "TAG_INVALID", "message": message}]}))
-}
-
-pub(crate) fn change(to: Option<Digest>) -> TagChange {
-    TagChange::new(repository(), tag("v1"), to)
-}
-
-/// Two images in the registry, `v1` at the first.
-pub(crate) async fn two(registry: &OciRegistry) -> (Digest, Digest) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut digests = Vec::new();
-    for layer in ["first", "second"] {
-        let image = image(&dir.path().join(layer), layer.as_bytes());
-        digests.push(registry.push(&cx(), &image, &repository()).await.unwrap().digest);
-    }
-    registry.set_tag(&cx(), &change(Some(digests[0]))).await.unwrap();
-    (digests[0], digests[1])
-}
 
 #[tokio::test]
 async fn fake_that_refuses_to_move_a_tag_is_understood_without_being_told() {

@@ -1,20 +1,28 @@
-//! Family F of the fault matrix: what befalls a publish to S3 and `CloudFront`, case by case.
+//! Family F of core's fault matrix: what befalls a publish to S3 and `CloudFront`.
 //!
-//! A case survives if the second release is served in the end without help, at once or by the repetition that a run makes;
-//! it is contained if an error names the cause, and the publish after the cause is gone completes it. It fails if a browser
-//! ever missed anything, if caches were not told of a changed page, if the next release cannot be published, or if
-//! something is left that nobody finds.
+//! The second release is served in the end without help, at once or by the repetition that a run makes; or an operator is
+//! told the cause, and the publish after the cause is gone completes it. No browser ever misses anything, caches are told
+//! of every changed page, the next release can be published, nothing is left that nobody finds, and nobody reads a secret.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, future},
 };
-use ecolaura_deploy_core::{Result, backend::Inspect as _};
+use ecolaura_deploy_core::{
+    Result,
+    backend::Inspect as _,
+    testing::{
+        invariants,
+        matrix::{Scene, Table},
+        simulation::Verdict,
+    },
+};
 
 use super::*;
 
+const SECRET: &str = "secret-of-the-key";
 const PART: u64 = 5 * 1024 * 1024;
 
 /// What goes wrong.
@@ -54,24 +62,17 @@ const CASES: [(&str, Fault, Option<&str>); 20] = [
     ("killed/switch", Fault::Killed("PUT site/index.html", 0), None),
     ("killed/invalidation", Fault::Killed("/invalidation", 0), None),
     ("killed/prune", Fault::Killed("POST ?delete", 0), None),
-    ("orphan upload", Fault::Orphaned, None),
+    ("orphan-upload", Fault::Orphaned, None),
     ("state/409", Fault::State(Fate::Refused(409, "ConditionalRequestConflict")), None),
     ("state/412", Fault::State(Fate::Refused(412, "PreconditionFailed")), None),
-    ("state/500 after it was done", Fault::State(Fate::Broken), None),
-    ("store without checksums", Fault::Hostile, None),
-    ("invalidations/too many", Fault::Crowded, None),
-    ("invalidations/reference of another", Fault::Replayed, Some("was used for other paths")),
-    ("invalidations/never done", Fault::Endless, Some("still in progress")),
-    ("credentials that end", Fault::Expires(12), None),
-    ("no right to prune", Fault::Undeletable, None),
+    ("state/500-after-it-was-done", Fault::State(Fate::Broken), None),
+    ("store-without-checksums", Fault::Hostile, None),
+    ("invalidations/too-many", Fault::Crowded, None),
+    ("invalidations/reference-of-another", Fault::Replayed, Some("was used for other paths")),
+    ("invalidations/never-done", Fault::Endless, Some("still in progress")),
+    ("credentials-that-end", Fault::Expires(12), None),
+    ("no-right-to-prune", Fault::Undeletable, None),
 ];
-
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Survived,
-    Contained(String),
-    Failed(Vec<String>),
-}
 
 /// Keys that are renewed when they are asked for.
 #[derive(Debug, Default)]
@@ -83,7 +84,7 @@ impl ProvideCredentials for Provider {
         Self: 'a,
     {
         let id = format!("KEY{}", self.0.fetch_add(1, Ordering::SeqCst));
-        future::ProvideCredentials::ready(Ok(Credentials::new(id, "secret-of-the-key", None, None, "test")))
+        future::ProvideCredentials::ready(Ok(Credentials::new(id, SECRET, None, None, "test")))
     }
 }
 
@@ -131,7 +132,7 @@ impl Play {
             let page = s3.object("site/index.html").map(|page| String::from_utf8(page.content).unwrap());
             let names = page.as_deref().map_or_else(|| vec!["index.html"], |page| page.split(' ').collect());
             let missing = names.into_iter().filter(|key| s3.object(&format!("site/{key}")).is_none());
-            gaps.lock().unwrap().extend(missing.map(|key| format!("{key} is missing after {line}")));
+            gaps.lock().unwrap().extend(missing.map(|key| format!("I6: {key} is missing after {line}")));
         });
     }
 
@@ -222,35 +223,42 @@ impl Play {
         self.watch(|_| {});
         // As a run does that goes on; nothing is left to do where the first call ended well.
         if let Err(error) = self.publish_with(2, PublishOptions::default().resuming(true)).await {
-            broken.push(format!("the repetition fails: {}", error.report()));
+            broken.push(format!("I5: the repetition fails: {}", error.report()));
         }
         self.heal();
         self.check(expected, &mut broken).await;
         broken.extend(self.gaps.lock().unwrap().drain(..));
-        match (asked, told) {
-            _ if !broken.is_empty() => Verdict::Failed(broken),
-            (None, _) => Verdict::Survived,
-            (Some(report), Some(told)) if report.contains(told) => Verdict::Contained(report),
-            (Some(report), _) => Verdict::Failed(vec![format!("not the cause: {report}")]),
-        }
+        broken.extend(invariants::no_secrets(&[SECRET], self.sinks(asked.as_deref())));
+        Verdict::of(broken, asked).telling(told.as_slice())
     }
 
-    /// The invariants, with the release after it.
+    /// Where nobody may read a secret.
+    fn sinks(&self, asked: Option<&str>) -> Vec<(&'static str, String)> {
+        let objects = self.s3.keys().into_iter().filter_map(|key| {
+            let object = self.s3.object(&key)?;
+            // Ours are short; the large file is made of one byte.
+            let text = String::from_utf8_lossy(&object.content[..object.content.len().min(4096)]).into_owned();
+            Some(("an object", format!("{key} {:?} {text}", object.headers)))
+        });
+        objects.chain(asked.map(|report| ("an error", report.to_owned()))).collect()
+    }
+
+    /// The release after it too.
     async fn check(&self, expected: &[String], broken: &mut Vec<String>) {
         let wanted = self.site(2).await;
-        for (key, object) in &wanted.manifest().0 {
-            let found = self.s3.object(&format!("site/{key}")).map(|found| Digest::of(&found.content));
-            if found != Some(object.digest) {
-                broken.push(format!("{key} is served as {found:?}"));
-            }
-        }
+        let wanted = wanted.manifest().0.iter().map(|(key, object)| (key.clone(), object.digest.to_string()));
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        let found = wanted.keys().filter_map(|key| {
+            let content = self.s3.object(&format!("site/{key}"))?.content;
+            Some((key.clone(), Digest::of(content).to_string()))
+        });
+        broken.extend(invariants::state("the second release", &wanted, &found.collect()));
         let forgotten = self.s3.cloudfront().invalidations.values().filter(|known| known.reference != "others").count();
         if forgotten < 2 {
-            broken.push("caches were not told to forget the page".to_owned());
+            broken.push("I7: caches were not told to forget the page".to_owned());
         }
-        match self.publish(3).await {
-            Ok(_) => {}
-            Err(error) => broken.push(format!("the next release fails: {}", error.report())),
+        if let Err(error) = self.publish(3).await {
+            broken.push(format!("I5: the next release fails: {}", error.report()));
         }
         let doctor = self.cdn().grace(Duration::ZERO);
         for leftover in doctor.leftovers(&cx()).await.unwrap() {
@@ -258,47 +266,46 @@ impl Play {
         }
         let left = self.s3.keys();
         if left != expected || self.s3.uploads() > 0 {
-            broken.push(format!("left: {left:?}, expected: {expected:?}, {} half uploads", self.s3.uploads()));
+            let uploads = self.s3.uploads();
+            broken.push(format!("I10: left: {left:?}, expected: {expected:?}, {uploads} half uploads"));
         }
     }
 }
 
-/// The table, and the names of the cases that failed.
-fn table(verdicts: &BTreeMap<&str, Verdict>) -> (String, Vec<String>) {
-    let count = |is: fn(&Verdict) -> bool| verdicts.values().filter(|verdict| is(verdict)).count();
-    let survived = count(|verdict| *verdict == Verdict::Survived);
-    let contained = count(|verdict| matches!(verdict, Verdict::Contained(_)));
-    let failed: Vec<String> = verdicts
-        .iter()
-        .filter_map(|(name, verdict)| match verdict {
-            Verdict::Failed(why) => Some(format!("{name}: {}", why.join("; "))),
-            _ => None,
-        })
-        .collect();
-    let mut text = "family | cases | survived | contained | failed\n".to_owned();
-    _ = writeln!(text, "F      | {:5} | {survived:8} | {contained:9} | {:6}", verdicts.len(), failed.len());
-    for (name, verdict) in verdicts {
-        if let Verdict::Contained(report) = verdict {
-            _ = writeln!(text, "contained: {name}: {report}");
-        }
-    }
-    (text, failed)
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_befalls_a_publish_is_survived_or_contained() {
+/// What is in the bucket after four releases in peace.
+async fn calm() -> Vec<String> {
     let calm = Play::new();
     for number in 0..=3 {
         calm.publish(number).await.unwrap();
     }
-    let (mut verdicts, expected) = (BTreeMap::new(), calm.s3.keys());
-    for (name, fault, told) in CASES {
-        verdicts.insert(name, Play::new().judge(fault, told, &expected).await);
+    calm.s3.keys()
+}
+
+/// Time passes where all wait.
+fn block<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(work)
+}
+
+fn scenes() -> Vec<Scene> {
+    let expected: Arc<[String]> = block(calm()).into();
+    let scene = |(name, fault, told): (&str, Fault, Option<&'static str>)| {
+        let expected = Arc::clone(&expected);
+        Scene::new("F", name, move || block(Play::new().judge(fault, told, &expected)))
+    };
+    CASES.into_iter().map(scene).collect()
+}
+
+#[test]
+fn what_befalls_a_publish_is_survived_or_contained() {
+    let table = Table::default();
+    for scene in scenes() {
+        table.note(scene.family, &scene.name, &scene.judge());
     }
-    let (table, failed) = table(&verdicts);
     println!("{table}");
-    assert_eq!(failed, [] as [&str; 0]);
-    for (name, _, told) in CASES {
-        assert_eq!(matches!(verdicts[name], Verdict::Contained(_)), told.is_some(), "{name}: {:?}", verdicts[name]);
+    assert_eq!(table.failed(), [] as [&str; 0]);
+    // A packaged crate has no README of the whole.
+    if let Ok(readme) = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")) {
+        assert_eq!(table.told_otherwise(&readme), [] as [&str; 0]);
     }
 }

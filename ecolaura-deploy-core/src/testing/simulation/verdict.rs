@@ -15,6 +15,28 @@ pub enum Verdict {
     Failed(Vec<String>),
 }
 
+impl Verdict {
+    /// Of the promises that were broken, and what an operator was asked to do.
+    pub fn of(broken: Vec<String>, asked: Option<String>) -> Self {
+        match (broken.is_empty(), asked) {
+            (false, _) => Self::Failed(broken),
+            (true, Some(asked)) => Self::Contained(asked),
+            (true, None) => Self::Survived,
+        }
+    }
+
+    /// Failed as well if nobody was told all of `told`; if that is nothing, if anybody was asked.
+    pub fn telling(self, told: &[&str]) -> Self {
+        match self {
+            Self::Survived if !told.is_empty() => Self::Failed(vec![format!("nobody was told {}", told.join(", "))]),
+            Self::Contained(asked) if told.is_empty() || !told.iter().all(|told| asked.contains(told)) => {
+                Self::Failed(vec![format!("an operator was told {asked}, expected was {told:?}")])
+            }
+            verdict => verdict,
+        }
+    }
+}
+
 impl Observed {
     /// Survived, contained or failed: all invariants but I11, and what the results say of the world.
     pub fn verdict(&self) -> Verdict {
@@ -28,11 +50,7 @@ impl Observed {
             let ended = self.processes.iter().map(|(number, ended)| format!("process {number}: {ended}"));
             broken.extend(ended.chain(self.next.iter().map(|ended| format!("the next deploy: {ended}"))));
         }
-        match (broken.is_empty(), asked) {
-            (false, _) => Verdict::Failed(broken),
-            (true, Some(asked)) => Verdict::Contained(asked),
-            (true, None) => Verdict::Survived,
-        }
+        Verdict::of(broken, asked)
     }
 
     /// What an operator is asked to do, if anything: by whoever worked on the environment last if that ended, otherwise

@@ -11,9 +11,11 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use ecolaura_deploy_core::{Context, Error};
 
-use super::{Plan, Trap, senseless};
+#[cfg(not(all(feature = "local", feature = "sqlite", feature = "html")))]
+use super::left_out;
+use super::{Cell, Scene, Verdict, senseless};
 
-pub(super) fn all() -> Vec<Plan> {
+pub(super) fn all() -> Vec<Cell> {
     let mut plans = paths::all();
     plans.extend(arguments::all());
     plans.extend(archives::all());
@@ -28,15 +30,9 @@ pub(super) fn all() -> Vec<Plan> {
 
 type Sprung = Result<(), String>;
 
-fn trap(name: impl Into<String>, spring: impl Fn() -> Sprung + Send + 'static) -> Plan {
-    Plan::Trap(Trap { family: "S", name: format!("S/{}", name.into()), spring: Box::new(spring) })
-}
-
-/// A case for an embedded backend that this build leaves out.
-#[cfg(not(all(feature = "local", feature = "sqlite", feature = "html")))]
-fn left_out(feature: &str, names: &[&str]) -> Vec<Plan> {
-    let plan = |name: &&str| senseless("S", *name, format!("it needs the feature `{feature}`"));
-    names.iter().map(plan).collect()
+fn trap(name: impl Into<String>, spring: impl Fn() -> Sprung + Send + Sync + 'static) -> Cell {
+    let play = move || Verdict::of(spring().err().into_iter().collect(), None);
+    Cell::Scene(Scene::new("S", name.into(), play))
 }
 
 fn cx() -> Context {

@@ -1,9 +1,9 @@
 //! Layers and layouts that would reach out of the folder that they are unpacked into.
 
 #[cfg(not(feature = "local"))]
-pub(super) fn all() -> Vec<crate::families::Plan> {
+pub(super) fn all() -> Vec<crate::families::Cell> {
     let names = ["climbs", "absolute", "through-a-link", "hard-link-outside", "device", "digest-climbs"];
-    super::left_out("local", &names.map(|name| format!("archives/{name}")).each_ref().map(String::as_str))
+    super::left_out("S", "local", &names.map(|name| format!("archives/{name}")).each_ref().map(String::as_str))
 }
 
 #[cfg(feature = "local")]
@@ -22,12 +22,12 @@ mod embedded {
     use tar::EntryType as Kind;
 
     use super::super::{Sprung, Yard, block, cx, refused, trap};
-    use crate::families::Plan;
+    use crate::families::Cell;
 
     /// Kind, path, and content or target.
     type Item = (Kind, &'static str, &'static str);
 
-    pub(in super::super) fn all() -> Vec<Plan> {
+    pub(in super::super) fn all() -> Vec<Cell> {
         vec![
             archive("climbs", &[(Kind::Regular, "a/../../outside/secret", "ours")], Some(&["a/../../outside/secret"])),
             archive("absolute", &[(Kind::Regular, "/outside/secret", "ours")], None),
@@ -43,7 +43,7 @@ mod embedded {
     }
 
     /// A layer of `items`, which is refused by these names, or lands within the image.
-    fn archive(name: &str, items: &'static [Item], names: Option<&'static [&'static str]>) -> Plan {
+    fn archive(name: &str, items: &'static [Item], names: Option<&'static [&'static str]>) -> Cell {
         trap(format!("archives/{name}"), move || {
             let yard = Yard::new();
             let place = yard.path("inside/run/root");

@@ -15,9 +15,9 @@ use ecolaura_deploy_core::{
 };
 
 use super::{Yard, block, cx, refused, trap};
-use crate::families::Plan;
+use crate::families::Cell;
 
-pub(super) fn all() -> Vec<Plan> {
+pub(super) fn all() -> Vec<Cell> {
     let mut plans = vec![
         trap("arguments/command/shell", || {
             let yard = Yard::new();
@@ -96,12 +96,12 @@ fn reports() -> Result<(String, Vec<ecolaura_deploy_core::event::Event>), String
 }
 
 #[cfg(not(feature = "html"))]
-fn pages() -> Vec<Plan> {
-    super::left_out("html", &["arguments/report/markup"])
+fn pages() -> Vec<Cell> {
+    super::left_out("S", "html", &["arguments/report/markup"])
 }
 
 #[cfg(feature = "html")]
-fn pages() -> Vec<Plan> {
+fn pages() -> Vec<Cell> {
     use ecolaura_deploy_core::report::{RunReport, html};
     fn page() -> super::Sprung {
         let page = html::render(&RunReport::all_from_events(&reports()?.1));

@@ -34,7 +34,7 @@ use ecolaura_deploy_core::{
 };
 
 use super::{Sprung, block, cx, trap};
-use crate::families::Plan;
+use crate::families::Cell;
 
 const TOKEN: &str = "canary-3f/9a+1c5e7b2d";
 
@@ -53,9 +53,9 @@ impl Canary {
     }
 }
 
-pub(super) fn all() -> Vec<Plan> {
+pub(super) fn all() -> Vec<Cell> {
     let kinds = [addresses(), headers(), files(), encodings()].into_iter().flatten();
-    let mut plans: Vec<Plan> =
+    let mut plans: Vec<Cell> =
         kinds.map(|(name, canary)| trap(format!("canaries/{name}"), move || careless(&canary))).collect();
     plans.push(trap("canaries/command-variable", || {
         command(|secret| shell("echo $TOKEN; echo $TOKEN >&2; exit 3").secret_env("TOKEN", secret))

@@ -1,9 +1,9 @@
 //! Names in data checks that would be SQL.
 
 #[cfg(not(feature = "sqlite"))]
-pub(super) fn all() -> Vec<crate::families::Plan> {
+pub(super) fn all() -> Vec<crate::families::Cell> {
     let names = ["table", "column", "query-that-writes", "query-of-two"];
-    super::left_out("sqlite", &names.map(|name| format!("identifiers/{name}")).each_ref().map(String::as_str))
+    super::left_out("S", "sqlite", &names.map(|name| format!("identifiers/{name}")).each_ref().map(String::as_str))
 }
 
 #[cfg(feature = "sqlite")]
@@ -17,12 +17,12 @@ mod embedded {
     };
 
     use super::super::{Sprung, Yard, block, cx, trap};
-    use crate::families::Plan;
+    use crate::families::Cell;
 
     const TABLES: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER);
         INSERT INTO orders (total) VALUES (7), (9);";
 
-    pub(in super::super) fn all() -> Vec<Plan> {
+    pub(in super::super) fn all() -> Vec<Cell> {
         let hostile =
             ["orders\"; DROP TABLE orders; --", "orders; DROP TABLE orders", "orders WHERE 0 --", "(SELECT 1)"];
         let allowed = AllowedChange::None;
@@ -39,7 +39,7 @@ mod embedded {
     }
 
     /// What names nothing is not there; what writes is refused by the name of its check. The data stays.
-    fn check(name: &str, checks: Vec<DataCheck>, absent: bool) -> Plan {
+    fn check(name: &str, checks: Vec<DataCheck>, absent: bool) -> Cell {
         trap(format!("identifiers/{name}"), move || {
             let yard = Yard::new();
             std::fs::remove_file(yard.inside().join("index.html")).unwrap();

@@ -11,9 +11,9 @@ use ecolaura_deploy_core::{
 };
 
 use super::{Sprung, Yard, block, cx, refused, trap};
-use crate::families::Plan;
+use crate::families::Cell;
 
-pub(super) fn all() -> Vec<Plan> {
+pub(super) fn all() -> Vec<Cell> {
     let mut plans = sites();
     plans.push(trap("paths/kept-folder/link", || {
         let yard = Yard::new();
@@ -57,7 +57,7 @@ fn store_keys() -> Sprung {
 }
 
 /// A site with something in it that must not be published.
-fn site(name: &str, prepare: fn(&Yard), names: &'static [&'static str]) -> Plan {
+fn site(name: &str, prepare: fn(&Yard), names: &'static [&'static str]) -> Cell {
     trap(format!("paths/site/{name}"), move || {
         let yard = Yard::new();
         prepare(&yard);
@@ -66,7 +66,7 @@ fn site(name: &str, prepare: fn(&Yard), names: &'static [&'static str]) -> Plan 
     })
 }
 
-fn sites() -> Vec<Plan> {
+fn sites() -> Vec<Cell> {
     vec![
         site("link-to-a-file-outside", |yard| yard.link("a.txt", "../outside/secret"), &["a.txt", "leaves the folder"]),
         site("link-to-a-folder-outside", |yard| yard.link("a", "../outside"), &["`a`", "leaves the folder"]),
@@ -105,7 +105,7 @@ fn sites() -> Vec<Plan> {
 }
 
 #[cfg(not(feature = "local"))]
-fn embedded() -> Vec<Plan> {
+fn embedded() -> Vec<Cell> {
     let names = [
         "image/pipe",
         "image/destination-climbs",
@@ -114,13 +114,14 @@ fn embedded() -> Vec<Plan> {
         "secrets/name-climbs",
         "secrets/pipe",
     ];
-    let mut plans = super::left_out("local", &names.map(|name| format!("paths/{name}")).each_ref().map(String::as_str));
+    let mut plans =
+        super::left_out("S", "local", &names.map(|name| format!("paths/{name}")).each_ref().map(String::as_str));
     plans.extend(database());
     plans
 }
 
 #[cfg(feature = "local")]
-fn embedded() -> Vec<Plan> {
+fn embedded() -> Vec<Cell> {
     use ecolaura_deploy_core::{backend::SecretStore as _, local::secrets::FileSecrets};
     let mut plans = vec![
         trap("paths/image/pipe", || {
@@ -199,12 +200,12 @@ fn files_with(layout: &Path, bytes: &[u8]) -> Vec<std::path::PathBuf> {
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn database() -> Vec<Plan> {
-    super::left_out("sqlite", &["paths/migrations/link-outside", "paths/migrations/folder"])
+fn database() -> Vec<Cell> {
+    super::left_out("S", "sqlite", &["paths/migrations/link-outside", "paths/migrations/folder"])
 }
 
 #[cfg(feature = "sqlite")]
-fn database() -> Vec<Plan> {
+fn database() -> Vec<Cell> {
     use ecolaura_deploy_core::{backend::Migrator as _, sqlite::SqliteMigrator};
     fn plan(yard: &Yard, names: &[&str]) -> Sprung {
         let migrator = SqliteMigrator::new(yard.path("inside/app.sqlite"), yard.inside(), "db".parse().unwrap());

@@ -15,11 +15,11 @@ use ecolaura_deploy_core::{
 
 use super::{Sinks, TOKEN, pipeline};
 use crate::families::{
-    Plan,
+    Cell,
     security::{Sprung, Yard, block, cx, trap},
 };
 
-pub(super) fn all() -> Vec<Plan> {
+pub(super) fn all() -> Vec<Cell> {
     let data = |token: &str| format!("data: {{token: {}}}", STANDARD.encode(token));
     let text = |token: &str| format!("stringData: {{token: {token:?}}}");
     vec![
