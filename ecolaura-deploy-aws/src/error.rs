@@ -12,13 +12,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, Retry, causes};
 
-use crate::account::NotTakenOn;
+use crate::{CALLS, account::NotTakenOn};
 
 #[cfg(feature = "s3")]
 pub(crate) use self::codes::is_expired;
-
-/// The target of `tracing` at which each call says its `action` and `resource`.
-pub const CALLS: &str = "ecolaura_deploy_aws::call";
 
 /// How much of what AWS says gets into an error.
 const LONGEST: usize = 600;

@@ -6,7 +6,7 @@
 //! What has to be allowed is data too: [`access`] makes the policy of a plan, and says who may take on its role.
 //!
 //! Every call says itself at the target [`CALLS`] of `tracing`, with the fields `action` and `resource` as an IAM policy
-//! names them.
+//! names them; [`Called`] reads them.
 //!
 //! # Features
 //!
@@ -50,6 +50,7 @@ pub mod access;
 mod account;
 #[cfg(feature = "appconfig")]
 mod appconfig;
+mod called;
 mod error;
 #[cfg(test)]
 #[cfg_attr(not(feature = "appconfig"), expect(dead_code, reason = "some services use the rest"))]
@@ -96,5 +97,5 @@ pub use self::run_store::S3RunStore;
 pub use self::secrets::SecretsManager;
 pub use self::{
     account::{Account, Connect, Identity, Lasting, Lifetime, Role, Scope},
-    error::CALLS,
+    called::{CALLS, Called},
 };

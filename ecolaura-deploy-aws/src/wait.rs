@@ -47,11 +47,13 @@ impl<'a> Wait<'a> {
     }
 
     /// Whether there was an answer before the wait began.
+    #[cfg(any(test, feature = "appconfig", feature = "cloudfront", feature = "rds"))]
     pub(crate) fn reached(self, reached: bool) -> Self {
         Self { reached, ..self }
     }
 
     /// What is known of the effect from now on.
+    #[cfg(feature = "cloudfront")]
     pub(crate) fn has(&mut self, effect: Effect) {
         self.effect = effect;
     }

@@ -17,7 +17,7 @@ use object_store::{
     client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService},
 };
 
-use crate::error::CALLS;
+use crate::CALLS;
 
 /// How long one attempt may take. Records are small, and a holder of the lock has several attempts in its term.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -1,12 +1,9 @@
 //! Every call that a test makes, as it says itself.
 
-use std::{cell::RefCell, fmt, sync::Once};
+use std::{cell::RefCell, sync::Once};
 
-use ecolaura_deploy_aws::CALLS;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
+use ecolaura_deploy_aws::Called;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     Layer,
     layer::{Context, SubscriberExt as _},
@@ -47,28 +44,8 @@ struct Recorder;
 
 impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == CALLS {
-            let mut call = Call::default();
-            event.record(&mut call);
-            CALLED.with_borrow_mut(|called| called.push((call.action, call.resource)));
+        if let Some(Called { action, resource, .. }) = Called::read(event) {
+            CALLED.with_borrow_mut(|called| called.push((action, resource)));
         }
     }
-}
-
-#[derive(Default)]
-struct Call {
-    action: String,
-    resource: String,
-}
-
-impl Visit for Call {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "action" => value.clone_into(&mut self.action),
-            "resource" => value.clone_into(&mut self.resource),
-            _ => {}
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }

@@ -1,19 +1,15 @@
 //! Every call of AWS in a file, as it says itself: what a policy must allow, and whether it allows too much.
 
 use std::{
-    fmt,
     fs::File,
     io::Write as _,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
-use ecolaura_deploy_aws::CALLS;
+use ecolaura_deploy_aws::Called;
 use ecolaura_deploy_core::{Error, Result};
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     Layer,
     layer::{Context, SubscriberExt as _},
@@ -32,30 +28,10 @@ struct Writer(Mutex<File>);
 
 impl<S: Subscriber> Layer<S> for Writer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == CALLS {
-            let mut call = Call::default();
-            event.record(&mut call);
-            let line = format!("{} {}\n", call.action, call.resource);
+        if let Some(Called { action, resource, .. }) = Called::read(event) {
+            let line = format!("{action} {resource}\n");
             // A disk that is full must not end a release.
             _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
         }
     }
-}
-
-#[derive(Default)]
-struct Call {
-    action: String,
-    resource: String,
-}
-
-impl Visit for Call {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "action" => value.clone_into(&mut self.action),
-            "resource" => value.clone_into(&mut self.resource),
-            _ => {}
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
