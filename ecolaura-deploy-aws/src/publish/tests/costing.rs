@@ -22,9 +22,13 @@ fn told(details: &[String]) -> Vec<usize> {
 }
 
 pub(super) async fn planned_and_done(s3: &FakeS3, site: &PreparedSite) -> (Vec<usize>, (usize, usize)) {
-    let changes = plan(&cx(), &cdn(s3), site).await.unwrap();
+    planned_and_done_by(&cdn(s3), s3, site).await
+}
+
+pub(super) async fn planned_and_done_by(cdn: &S3Cdn, s3: &FakeS3, site: &PreparedSite) -> (Vec<usize>, (usize, usize)) {
+    let changes = plan(&cx(), cdn, site).await.unwrap();
     s3.clear_log();
-    publish(&cx(), &cdn(s3), site, &PublishOptions::default()).await.unwrap();
+    publish(&cx(), cdn, site, &PublishOptions::default()).await.unwrap();
     (told(&changes[0].details), asked(s3))
 }
 
