@@ -13,6 +13,9 @@
 //! that is known as such: the same call completes it, and so does a switch to any other release. Assets stay where they
 //! are until they are pruned, so that each page of the mixture has its own.
 //!
+//! A switch with a distribution before it also notes that caches have to be told, and an invalidation of all that takes
+//! the note away. So a publish that was killed in between is known: the next one, of whichever release, tells them.
+//!
 //! The store must honour `If-None-Match` and `If-Match`, as S3 does. Two deployers at once are kept apart by the
 //! environment's lock; without one, the loser notices before its next group of copies, and says so.
 //!

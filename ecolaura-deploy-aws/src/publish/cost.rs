@@ -85,8 +85,8 @@ pub(super) fn in_place(known: &Known<'_>, paths: usize) -> PublishCost {
     let releases = history.releases.len();
     // Once before, once at the barrier, once by the switch; then the releases, to prune.
     let lists = before + 2 * after + 1;
-    // The manifest, and the state before and after.
-    let state = 3;
+    // The manifest, and the state before, after, and once caches were told.
+    let state = 3 + usize::from(paths > 0);
     cost.writes = requests + (offered + copies + lists + state) as u64;
     // The state and its manifests: for the history, before, at the barrier, by the switch and its groups, to prune.
     let state = 5 + 3 * releases + 2 + ranks.len() + usize::from(goes);

@@ -1,6 +1,10 @@
 //! [`CdnPublisher`] on a bucket.
 
-use std::{fmt, num::NonZeroUsize, sync::Arc};
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 #[cfg(feature = "cloudfront")]
@@ -58,6 +62,8 @@ pub struct S3Cdn {
     pub(super) contents: Arc<Known>,
     pub(super) live: Arc<Live>,
     pub(super) uploads: NonZeroUsize,
+    /// What the last switch of ours left, until caches were told of it.
+    pub(super) switched: Arc<Mutex<Option<Found>>>,
     memory: Arc<Semaphore>,
     pub(super) buffers: Arc<Buffers>,
     pub(super) prices: Option<Prices>,
@@ -83,6 +89,7 @@ impl S3Cdn {
             contents: Arc::default(),
             live: Arc::default(),
             uploads: UPLOADS,
+            switched: Arc::default(),
             memory: Arc::new(Semaphore::new(MEMORY as usize)),
             buffers: Arc::default(),
             folders: false,
@@ -207,13 +214,13 @@ impl CdnPublisher for S3Cdn {
     async fn invalidate(&self, cx: &Context, invalidation: &Invalidation) -> Result<()> {
         const OPERATION: &str = "cdn.invalidate";
         cx.check(OPERATION)?;
-        let mixed = self.mixed((cx, OPERATION), invalidation).await?;
+        let owing = self.owing((cx, OPERATION), invalidation).await?;
         #[cfg(feature = "cloudfront")]
         if let Some(distribution) = &self.distribution {
             distribution.invalidate((cx, OPERATION), invalidation).await?;
         }
-        match mixed {
-            Some(found) => self.unmix((cx, OPERATION), &found).await,
+        match owing {
+            Some(found) => self.told((cx, OPERATION), &found).await,
             None => Ok(()),
         }
     }
@@ -226,18 +233,54 @@ impl CdnPublisher for S3Cdn {
 }
 
 impl S3Cdn {
-    /// The state, if it says that caches hold a mixture, and `invalidation` makes them forget it.
-    async fn mixed(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<Option<Found>> {
-        if !invalidation.paths.iter().any(|path| path == "/*") {
-            return Ok(None);
-        }
-        Ok(Some(self.pointer(within).await?).filter(|found| found.pointer.mixed))
+    /// The state, if it says that caches have to forget something, and `invalidation` makes them forget all of that.
+    async fn owing(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<Option<Found>> {
+        let ours = self.switched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (found, ours) = match ours {
+            Some(found) => (found, true),
+            None => (self.pointer(within).await?, false),
+        };
+        let everything = invalidation.paths.iter().any(|path| path == "/*");
+        let enough = match (found.pointer.mixed, found.pointer.owed) {
+            (false, false) => false,
+            (true, _) => everything,
+            (false, true) => everything || ours || self.covers(within, &found, invalidation).await?,
+        };
+        Ok(enough.then_some(found))
     }
 
-    /// Notes that caches have forgotten, unless somebody switched meanwhile: they may have taken more of a mixture since.
-    async fn unmix(&self, within: Within<'_>, found: &Found) -> Result<()> {
+    /// Whether `invalidation` has all paths that the switch to the live release changed.
+    async fn covers(&self, within: Within<'_>, found: &Found, invalidation: &Invalidation) -> Result<bool> {
+        let Some(live) = found.pointer.live else { return Ok(false) };
+        let before = found.pointer.releases.iter().rev().copied().find(|id| *id != live);
+        let read: Vec<Digest> = before.into_iter().chain([live]).collect();
+        let read = self.manifests(within, &read).await?;
+        let Some(wanted) = of(&read, Some(live)) else { return Ok(false) };
+        let stale = self.stale(of(&read, before), wanted);
+        Ok(stale.iter().all(|path| invalidation.paths.contains(path)))
+    }
+
+    /// Notes that caches have forgotten, unless somebody switched meanwhile: they may hold more since.
+    async fn told(&self, within: Within<'_>, found: &Found) -> Result<()> {
         self.replace(within, found, found.pointer.forgotten()).await?;
         Ok(())
+    }
+
+    /// The paths that caches hold in an old form after a switch from `before` to `wanted`; everything if nobody knows what
+    /// they took before.
+    #[cfg_attr(
+        not(feature = "cloudfront"),
+        expect(unused_variables, clippy::unused_self, reason = "there are no caches")
+    )]
+    pub(super) fn stale(&self, before: Option<&SiteManifest>, wanted: &SiteManifest) -> Vec<String> {
+        #[cfg(feature = "cloudfront")]
+        if self.distribution.is_some() {
+            return match before {
+                Some(before) => invalidation_paths(&diff(Some(before), wanted), INVALIDATION_PATHS),
+                None => vec!["/*".to_owned()],
+            };
+        }
+        Vec::new()
     }
 
     /// How many paths caches will be told to forget.
@@ -248,12 +291,9 @@ impl S3Cdn {
     fn forgotten_paths(&self, history: &SiteHistory, site: &SiteManifest) -> usize {
         #[cfg(feature = "cloudfront")]
         if self.distribution.is_some() {
-            let changes = diff(history.live_manifest(), site);
-            return if history.unfinished || history.live.is_none() {
-                1
-            } else {
-                invalidation_paths(&changes, INVALIDATION_PATHS).len()
-            };
+            let older = history.owed && history.live != Some(site.id());
+            let stale = || self.stale(history.live_manifest(), site).len();
+            return if history.unfinished || older { 1 } else { stale() };
         }
         0
     }

@@ -34,9 +34,13 @@ pub(super) struct Pointer {
     /// Whether the switch to it has not ended: what is served is then a mixture.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) unfinished: bool,
-    /// Whether a switch before it had not ended, and caches were not told yet to forget what they took of that mixture.
+    /// Whether a switch before it had not ended, or caches were not told of it, or somebody else may have served the site
+    /// before, and caches were not told yet to forget everything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) mixed: bool,
+    /// Whether caches were not told yet to forget what the switch to it changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) owed: bool,
     /// The releases that are kept, in the order in which they were last switched to.
     pub(super) releases: Vec<Digest>,
     /// Of those who changed it.
@@ -47,12 +51,13 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
-    /// On the way to `release`, which becomes the newest.
-    pub(super) fn switching(&self, release: Digest) -> Self {
+    /// On the way to `release`, which becomes the newest; `owed` if caches have to forget what that changes.
+    pub(super) fn switching(&self, release: Digest, owed: bool) -> Self {
         let others = self.releases.iter().copied().filter(|id| *id != release);
         let releases = others.chain([release]).collect();
-        let mixed = self.mixed || self.unfinished;
-        Self { live: Some(release), unfinished: true, mixed, releases, ..self.clone() }
+        let again = self.live == Some(release);
+        let mixed = self.mixed || self.unfinished || (self.owed && !again) || (owed && self.live.is_none());
+        Self { live: Some(release), unfinished: true, mixed, owed: owed || self.owed, releases, ..self.clone() }
     }
 
     /// Arrived.
@@ -62,14 +67,17 @@ impl Pointer {
 
     /// After caches forgot everything.
     pub(super) fn forgotten(&self) -> Self {
-        Self { mixed: false, ..self.clone() }
+        Self { mixed: false, owed: false, ..self.clone() }
     }
 
     /// Without all but the newest `keep` and the live one.
     pub(super) fn pruned(&self, keep: usize) -> Self {
         let first = self.releases.len().saturating_sub(keep);
         let kept = self.releases.iter().enumerate().filter(|(index, id)| *index >= first || Some(**id) == self.live);
-        Self { releases: kept.map(|(_, id)| *id).collect(), ..self.clone() }
+        let releases: Vec<Digest> = kept.map(|(_, id)| *id).collect();
+        // What the switch changed is not known any more without the release before it.
+        let mixed = self.mixed || (self.owed && releases.len() < 2);
+        Self { mixed, releases, ..self.clone() }
     }
 }
 
@@ -198,7 +206,8 @@ impl S3Cdn {
                 Ok(manifests) => {
                     self.live.keep(found.pointer.live, of(&manifests, found.pointer.live));
                     let history = SiteHistory::new(found.pointer.live, manifests);
-                    return Ok(history.unfinished(found.pointer.unfinished || found.pointer.mixed));
+                    let history = history.unfinished(found.pointer.unfinished || found.pointer.mixed);
+                    return Ok(history.owed(found.pointer.owed));
                 }
                 Err(_) if self.pointer(within).await?.tag != found.tag => {}
                 Err(error) => return Err(error),

@@ -1,6 +1,9 @@
 //! Serving a release: which keys are copied in which order, which go away, and doing so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 use ecolaura_deploy_core::{
     Effect, Error, ErrorKind, Result,
@@ -127,7 +130,9 @@ impl S3Cdn {
             };
         }
         self.write_manifest(within, manifest).await?;
-        let Some(begun) = self.replace(within, &found, pointer.switching(wanted)).await? else { return Ok(false) };
+        let owed = !self.stale(of(&kept, live), manifest).is_empty();
+        let switching = pointer.switching(wanted, owed);
+        let Some(begun) = self.replace(within, &found, switching).await? else { return Ok(false) };
         self.carry_out(within, &begun, &work).await.map_err(|error| halfway(error, wanted))?;
         Ok(true)
     }
@@ -171,7 +176,10 @@ impl S3Cdn {
             self.bucket.delete(within, &self.prefix, &keys).await?;
         }
         match self.replace(within, begun, begun.pointer.switched()).await? {
-            Some(_) => Ok(()),
+            Some(ended) => {
+                *self.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+                Ok(())
+            }
             None => self.still(within, begun).await,
         }
     }

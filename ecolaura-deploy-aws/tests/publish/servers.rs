@@ -30,8 +30,8 @@ pub(crate) fn endpoints() -> Vec<String> {
     real_endpoints().into_iter().chain(moto).collect()
 }
 
-/// The servers that answer with S3's own documents, MinIO where there is time for it. moto's have other names in places,
-/// which the SDK does not read.
+/// The servers that answer with S3's own documents, `MinIO` where there is time for it. moto's have other names in
+/// places, which the SDK does not read.
 pub(crate) fn real_endpoints() -> Vec<String> {
     let minio = std::env::var("ECOLAURA_TEST_MINIO").ok().filter(|address| !address.is_empty());
     named("ECOLAURA_TEST_S3").into_iter().chain(minio).collect()

@@ -97,17 +97,25 @@ pub struct SiteHistory {
     /// is served, or cached, is then a mixture.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfinished: bool,
+    /// Whether the switch to the live release ended, and caches were not told yet to forget what it changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owed: bool,
 }
 
 impl SiteHistory {
     /// A history.
     pub fn new(live: Option<Digest>, releases: Vec<(Digest, SiteManifest)>) -> Self {
-        Self { live, releases, unfinished: false }
+        Self { live, releases, unfinished: false, owed: false }
     }
 
     /// The same, of a switch that was stopped or that was not.
     pub fn unfinished(self, unfinished: bool) -> Self {
         Self { unfinished, ..self }
+    }
+
+    /// The same, of a switch that caches have not forgotten the former release after, or that they have.
+    pub fn owed(self, owed: bool) -> Self {
+        Self { owed, ..self }
     }
 
     /// The manifest of the release that is served.

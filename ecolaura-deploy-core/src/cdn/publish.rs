@@ -27,7 +27,8 @@ pub struct PublishOptions {
     /// Prune as the last thing. Otherwise somebody calls [`CdnPublisher::prune`] later.
     pub prune_now: bool,
     /// An earlier attempt may have stopped between the switch and the invalidation: invalidate even if the release is
-    /// served already. A second and later attempt of a step does so by itself.
+    /// served already. A second and later attempt of a step does so by itself, and so does any publish where the backend
+    /// knows that it is owed ([`SiteHistory::owed`]).
     pub resuming: bool,
 }
 
@@ -89,8 +90,9 @@ impl PublishReport {
 /// twice, and a site that is served already causes reads only.
 ///
 /// A cancel or a failure before the switch leaves what is served as it was; more objects may be stored, and nothing
-/// is deleted. After the switch it leaves the new release served, with caches that may hold old pages: repeat with
-/// [`PublishOptions::resuming`], or undo with [`super::switch_back`]. A failure to prune is a warning.
+/// is deleted. After the switch it leaves the new release served, with caches that may hold old pages: repeat, with
+/// [`PublishOptions::resuming`] where the backend does not know what is owed, or undo with [`super::switch_back`]. A
+/// failure to prune is a warning.
 ///
 /// Fails as the publisher does, and with `InvalidInput` (an immutable key would change its content), `NotFound` (an
 /// asset is missing at the barrier), `Conflict` (another release was published meanwhile).
@@ -116,7 +118,7 @@ pub async fn publish(
             if report.uploaded == 0 { error } else { partial(error) }
         })?;
     }
-    let resuming = options.resuming || history.unfinished || cx.attempt() > 1;
+    let resuming = options.resuming || history.unfinished || history.owed || cx.attempt() > 1;
     report.invalidated = match (served, resuming) {
         (false, _) => forget(cx, publisher, (release, &history), &changes).await?,
         (true, true) => forget(cx, publisher, (release, &history), &last_change(&history)).await?,
@@ -140,14 +142,16 @@ pub(super) fn refuse_rewritten(history: &SiteHistory, site: &SiteManifest) -> Re
 }
 
 /// Makes caches forget what `diff` changed since `before`, under the same reference for every attempt. Nobody knows what
-/// they took from a mixture, or from whoever served the site before its first release.
+/// they took from a mixture, or from whoever served the site before its first release, nor what they still hold of releases
+/// before the one that was live.
 pub(super) async fn forget(
     cx: &Context,
     publisher: &dyn CdnPublisher,
     (release, before): (Digest, &SiteHistory),
     diff: &SiteDiff,
 ) -> Result<Vec<String>> {
-    let paths = match before.unfinished || before.live.is_none() {
+    let older = before.owed && before.live != Some(release);
+    let paths = match before.unfinished || older || before.live.is_none() {
         true => vec![EVERYTHING.to_owned()],
         false => invalidation_paths(diff, publisher.capabilities().invalidation_paths),
     };

@@ -110,7 +110,9 @@ impl PointerCdn {
             let folder = self.listed(within, id).await?;
             self.copy(within, id, &of_others(&folder, served, [manifest].into_iter())).await?;
         }
-        let Some(begun) = self.site.replace(within, &found, pointer.switching(wanted)).await? else { return Ok(false) };
+        let Some(begun) = self.site.replace(within, &found, pointer.switching(wanted, false)).await? else {
+            return Ok(false);
+        };
         self.point(within, &begun, told, wanted).await?;
         if self.site.replace(within, &begun, begun.pointer.switched()).await?.is_none() {
             self.site.still(within, &begun).await?;

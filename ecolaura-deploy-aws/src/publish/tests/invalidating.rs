@@ -100,7 +100,10 @@ async fn a_reference_for_other_paths_is_a_conflict_and_a_refusal_is_not_tried_ag
     let other = Invalidation::new("a", vec!["/*".into()]);
     assert_eq!(before(&s3).invalidate(&cx(), &other).await.unwrap_err().kind(), ErrorKind::Conflict);
     s3.clear_log();
-    s3.fates(|_| Fate::Refused(403, "AccessDenied"));
+    s3.fates(|line| match line.contains("/invalidation") {
+        true => Fate::Refused(403, "AccessDenied"),
+        false => Fate::Answered,
+    });
     let error = before(&s3).invalidate(&cx(), &wish("b")).await.unwrap_err();
     assert_eq!((error.kind(), asked(&s3)), (ErrorKind::PermissionDenied, 1));
     assert!(error.report().contains("cloudfront:CreateInvalidation"), "{}", error.report());
@@ -178,6 +181,59 @@ async fn what_is_killed_between_a_switch_after_a_stopped_one_and_its_invalidatio
         assert_eq!(publish(next).await, ["/*"], "release {next}");
         assert_eq!(publish(next).await, [] as [&str; 0], "release {next} again");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_killed_between_its_switch_and_its_invalidation_is_invalidated_by_whoever_comes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    for (next, paths) in [(1, vec!["/*"]), (2, vec!["/", "/index.html"]), (3, vec!["/*"])] {
+        let s3 = FakeS3::new();
+        let publish = async |number| {
+            let site = site(dir.path(), number).await;
+            publish(&cx(), &before(&s3), &site, &PublishOptions::default()).await.unwrap().invalidated
+        };
+        publish(1).await;
+        killed(&s3, &site(dir.path(), 2).await, "/invalidation").await;
+        assert!(text(&s3, "site/index.html").starts_with(&script(2)), "it was killed after its switch");
+        assert_eq!(publish(next).await, paths, "release {next}");
+        assert_eq!(publish(next).await, [] as [&str; 0], "release {next} again");
+        publish(4).await;
+        assert_eq!(publish(4).await, [] as [&str; 0], "nothing is owed for ever");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_killed_publishes_owe_is_more_than_what_the_last_one_changed() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let more = source(dir.path(), 2).file("d/index.html", "two").prepare(&cx()).await.unwrap();
+    let options = PublishOptions::default();
+    publish(&cx(), &before(&s3), &site(dir.path(), 1).await, &options).await.unwrap();
+    killed(&s3, &more, "/invalidation").await;
+    let third = source(dir.path(), 3).file("d/index.html", "two").prepare(&cx()).await.unwrap();
+    killed(&s3, &third, "/invalidation").await;
+    let done = async || publish(&cx(), &before(&s3), &third, &options).await.unwrap().invalidated;
+    assert_eq!(done().await, ["/*"], "/d/ changed two switches ago");
+    assert_eq!(done().await, [] as [&str; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_is_known_after_the_release_before_was_forgotten() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (second, options) = (site(dir.path(), 2).await, PublishOptions::default());
+    publish(&cx(), &before(&s3), &site(dir.path(), 1).await, &options).await.unwrap();
+    killed(&s3, &second, "/invalidation").await;
+    before(&s3).prune(&cx(), 1).await.unwrap();
+    assert_eq!(publish(&cx(), &before(&s3), &second, &options).await.unwrap().invalidated, ["/*"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_tells_the_write_after_caches_were_told() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    publish(&cx(), &before(&s3), &site(dir.path(), 1).await, &PublishOptions::default()).await.unwrap();
+    let second = site(dir.path(), 2).await;
+    let (told, (writes, _)) = super::costing::planned_and_done(&s3, &before(&s3), &second).await;
+    // `CloudFront` has one request of them.
+    assert_eq!(told[0], writes - 1, "{:?}", s3.log());
 }
 
 #[tokio::test(start_paused = true)]
