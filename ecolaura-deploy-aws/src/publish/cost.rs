@@ -88,8 +88,10 @@ pub(super) fn in_place(known: &Known<'_>, paths: usize) -> PublishCost {
     // The manifest, and the state before, after, and once caches were told.
     let state = 3 + usize::from(paths > 0);
     cost.writes = requests + (offered + copies + lists + state) as u64;
-    // The state and its manifests: for the history, before, at the barrier, by the switch and its groups, to prune.
-    let state = 5 + 3 * releases + 2 + ranks.len() + usize::from(goes);
+    // The state: for the history, before, at the barrier, by the switch and its groups, to prune. Manifests for the history,
+    // and by the switch and to prune those that were not live.
+    let manifests = (3 * releases).saturating_sub(1).max(1);
+    let state = 5 + manifests + ranks.len() + usize::from(goes);
     cost.reads = (state + offered + large) as u64;
     cost.bytes = sent.iter().map(|object| object.size).sum::<u64>()
         + site

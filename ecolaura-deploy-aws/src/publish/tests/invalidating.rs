@@ -71,17 +71,17 @@ async fn one_that_does_not_end_or_begin_is_a_timeout_that_says_that_the_switch_i
 
 #[tokio::test(start_paused = true)]
 async fn what_cloudfront_does_not_answer_is_asked_again_and_told_when_the_patience_ends() {
-    for (method, effect) in [("POST", Effect::Unknown), ("GET", Effect::Complete)] {
+    for (asked, effect) in [("POST 2020-05-31/", Effect::Unknown), ("GET 2020-05-31/", Effect::Complete)] {
         let s3 = FakeS3::new();
         let count = AtomicUsize::new(0);
-        s3.fates(move |line| match line.starts_with(method) && count.fetch_add(1, Ordering::SeqCst) < 10 {
+        s3.fates(move |line| match line.starts_with(asked) && count.fetch_add(1, Ordering::SeqCst) < 10 {
             true => Fate::Refused(503, "ServiceUnavailable"),
             false => Fate::Answered,
         });
         before(&s3).invalidate(&cx(), &wish("a")).await.unwrap();
         assert_eq!(s3.cloudfront().invalidations.len(), 1);
 
-        s3.fates(move |line| match line.starts_with(method) {
+        s3.fates(move |line| match line.starts_with(asked) {
             true => Fate::Refused(503, "ServiceUnavailable"),
             false => Fate::Answered,
         });
