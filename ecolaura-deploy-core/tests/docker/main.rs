@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod bench;
+mod billing;
 mod building;
 mod cancelling;
 mod failing;
