@@ -5,6 +5,7 @@
 mod bench;
 mod billing;
 mod building;
+mod caching;
 mod cancelling;
 mod failing;
 mod ignoring;
