@@ -18,7 +18,13 @@ pub(super) enum Change<'a> {
     /// What layers below have here is gone.
     Removed(&'a str),
     /// This is here now.
-    Put { path: &'a str, kind: EntryType, link: Option<String>, content: &'a mut dyn Read },
+    Put {
+        path: &'a str,
+        kind: EntryType,
+        link: Option<String>,
+        #[cfg_attr(not(feature = "docker"), expect(dead_code, reason = "bills of images are made of it"))]
+        content: &'a mut dyn Read,
+    },
 }
 
 struct Hashing<R>(R, Digester);
