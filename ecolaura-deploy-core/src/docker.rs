@@ -21,8 +21,8 @@ pub use crate::login::{Credential, CredentialSource, DockerConfig};
 use crate::{
     Context, Result, Secret,
     backend::{ImageBuilder, ImageSpec},
-    files::blocking,
     image::Layout,
+    local::image::exists,
     vocabulary::{BuiltImage, Fingerprint, Name, Platform},
 };
 
@@ -56,6 +56,12 @@ mod session;
 /// A secret is handed to the steps that mount it (`RUN --mount=type=secret,id=ID`) and is in no layer, history, log,
 /// error or record; a step that copies it elsewhere is not stopped from doing so. It is no input of a plan. Arguments
 /// stand in the image's history for everybody to read.
+///
+/// A bill of materials (`CycloneDX`) is attached to the image, which a scanner needs: of the packages that dpkg and apk
+/// have installed in it, and of the lock files (`Cargo.lock`, `package-lock.json`, `npm-shrinkwrap.json`) in the image
+/// and in the context that was sent, also if only an earlier stage reads them. What tells of packages and cannot be read
+/// (a lock file of an old format, a database of rpm, a layer by zstd) stands in it without a package URL, so that no scan
+/// passes it by; leave a lock file that does not count out of the context. An index of several platforms has one bill.
 ///
 /// A build that is cancelled is stopped in the engine too. What a killed process leaves are an image that is tagged
 /// `ecolaura-deploy-build` in the engine, and blobs that no image needs in the layout, which the next build removes.
@@ -146,14 +152,15 @@ impl DockerBuilder {
     }
 
     /// Takes steps over from this image, if it was built with [`cache_inline`](DockerBuilder::cache_inline) and the
-    /// engine can pull it. One that is not there costs a moment and nothing else.
+    /// engine can pull it. One that is not there costs a moment and nothing else. Steps of the image itself are in it, and
+    /// no steps of the stages before.
     pub fn cache_from(mut self, image: impl Into<String>) -> Self {
         self.cache_from.insert(image.into());
         self
     }
 
-    /// Writes into the image how its steps came about, so that others can take them over once it is pushed. It is the
-    /// one place for a cache that every engine has.
+    /// Writes into the image how its steps came about, so that others can take them over once it is pushed. The API by
+    /// which an engine builds has no other place for a cache, in any version.
     pub fn cache_inline(mut self) -> Self {
         self.cache_inline = true;
         self
@@ -226,9 +233,6 @@ impl ImageBuilder for DockerBuilder {
     }
 
     async fn exists(&self, cx: &Context, image: &BuiltImage) -> Result<bool> {
-        const OPERATION: &str = "image.exists";
-        cx.check(OPERATION)?;
-        let (layout, digest) = (Layout::new(&image.layout), image.digest);
-        blocking(OPERATION, move || layout.stores(OPERATION, digest)).await
+        exists(cx, image).await
     }
 }

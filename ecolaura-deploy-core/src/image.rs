@@ -254,6 +254,23 @@ impl Index {
     }
 }
 
+/// A document that says something about itself.
+pub(crate) trait Annotated: Serialize {
+    fn annotate(&mut self, key: &str, value: String);
+}
+
+impl Annotated for Manifest {
+    fn annotate(&mut self, key: &str, value: String) {
+        self.annotations.get_or_insert_default().insert(key.to_owned(), value);
+    }
+}
+
+impl Annotated for Index {
+    fn annotate(&mut self, key: &str, value: String) {
+        self.annotations.get_or_insert_default().insert(key.to_owned(), value);
+    }
+}
+
 /// An image's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -81,3 +81,16 @@ impl CredentialSource for Credential {
         Ok(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_for_docker_hub_are_kept_under_its_old_name() {
+        for host in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
+            assert_eq!(kept_as(host), "https://index.docker.io/v1/");
+        }
+        assert_eq!(kept_as("127.0.0.1:5000"), "127.0.0.1:5000");
+    }
+}

@@ -21,8 +21,8 @@ use crate::{
     Context, Error, ErrorKind, Result,
     backend::ImageSpec,
     files::blocking,
-    image::{Descriptor, INDEX, Index, Layout, Sweep, write},
-    local::image::{BUILT_BY, Imported, list},
+    image::{Descriptor, INDEX, Index, Layout, Sweep},
+    local::image::{BUILT_BY, Bill, Imported, list, store_with_bill},
     nonce::{NonceSource as _, RandomNonces},
     vocabulary::{BuiltImage, Digest, Platform},
 };
@@ -52,12 +52,12 @@ pub(super) async fn build(cx: &Context, builder: &DockerBuilder, spec: &ImageSpe
     for platform in builder.wanted(spec) {
         made.push(work.image(&platform).await?);
     }
-    let whole = whole(layout, made).await?;
+    let whole = work.whole(made).await?;
     cx.check(OPERATION)?;
     let (entry, digest) = (whole.entry.annotated(BUILT_BY, builder.name.to_string()), whole.digest);
-    let keep = builder.keep.get();
+    let (attached, keep) = (whole.attached, builder.keep.get());
     let record = move |index: &mut Index| {
-        list(index, entry, None, keep);
+        list(index, entry, attached, keep);
         Ok(())
     };
     layout.update(cx, OPERATION, record).await?;
@@ -68,33 +68,30 @@ pub(super) async fn build(cx: &Context, builder: &DockerBuilder, spec: &ImageSpe
 /// What is in the layout and not yet in its index.
 struct Whole {
     entry: Descriptor,
+    attached: Option<Descriptor>,
     digest: Digest,
     platform: Platform,
     size: u64,
 }
 
-/// The one image, or an index of all.
-async fn whole(layout: &Layout, mut made: Vec<Imported>) -> Result<Whole> {
-    let of_one = |one: Imported| Whole {
-        digest: one.image.digest,
-        entry: one.image.on(&one.platform),
-        platform: one.platform,
-        size: one.size,
-    };
+/// The one image, or an index of all, with its bill of materials. Blocks.
+fn whole(layout: &Layout, mut made: Vec<Imported>, bill: Option<&[u8]>) -> Result<Whole> {
+    let Some(first) = made.first() else { return Err(Error::internal(OPERATION, "nothing was built")) };
+    let platform = first.platform.clone();
     if made.len() == 1
         && let Some(one) = made.pop()
     {
-        return Ok(of_one(one));
+        let manifest = layout.manifest(OPERATION, one.image.digest)?;
+        let size = manifest.size();
+        let (image, attached) = store_with_bill(OPERATION, layout, (&one.image.media_type, manifest), bill)?;
+        let (digest, size) = (image.digest, image.size + size);
+        return Ok(Whole { entry: image.on(&platform), attached, digest, platform, size });
     }
-    let Some(first) = made.first() else { return Err(Error::internal(OPERATION, "nothing was built")) };
-    let (platform, size) = (first.platform.clone(), made.iter().map(|one| one.size).sum::<u64>());
+    let size = made.iter().map(|one| one.size).sum::<u64>();
     let mut index = Index::default();
     index.manifests.extend(made.into_iter().map(|one| one.image.on(&one.platform)));
-    let bytes = write(OPERATION, &index)?;
-    let size = size + bytes.len() as u64;
-    let layout = layout.clone();
-    let entry = blocking(OPERATION, move || layout.store(OPERATION, INDEX, &bytes)).await?;
-    Ok(Whole { digest: entry.digest, entry, platform, size })
+    let (entry, attached) = store_with_bill(OPERATION, layout, (INDEX, index), bill)?;
+    Ok(Whole { digest: entry.digest, size: size + entry.size, entry, attached, platform })
 }
 
 struct Work<'a> {
@@ -106,6 +103,18 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// What was made, with a bill of what is in it and of what it was made from.
+    async fn whole(&self, made: Vec<Imported>) -> Result<Whole> {
+        let (cx, layout, locks) = (self.cx.clone(), self.builder.layout.clone(), self.inputs.locks.clone());
+        let unit = move || {
+            let mut bill = Bill::default();
+            locks.iter().for_each(|(path, content)| bill.lock_file(&cx, path, content));
+            made.iter().try_for_each(|one| bill.image((&cx, OPERATION), &layout, one.image.digest))?;
+            whole(&layout, made, bill.write(OPERATION)?.as_deref())
+        };
+        blocking(OPERATION, unit).await
+    }
+
     /// Builds for `platform` and brings the image into the layout.
     async fn image(&self, platform: &Platform) -> Result<Imported> {
         let id = format!("{:016x}{:016x}", RandomNonces.next(), RandomNonces.next());

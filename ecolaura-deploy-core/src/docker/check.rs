@@ -22,7 +22,7 @@ pub(super) fn check(builder: &DockerBuilder, spec: &ImageSpec, problems: &mut Pr
         }
     }
     if !spec.lock_files.is_empty() {
-        problems.invalid("lock_files: are given, and no bill of materials is made for what a build file installs");
+        problems.invalid("lock_files: are given, and those of the context and of the image are found by themselves");
     }
     if spec.context_dir.is_none() {
         problems.invalid("context_dir: is missing, expected the folder to build");
@@ -41,6 +41,10 @@ fn check_options(builder: &DockerBuilder, problems: &mut Problems) {
     }
     for name in builder.args.keys().filter(|name| name.is_empty() || name.contains(['=', '\0'])) {
         problems.invalid(format!("arg: `{}` is no name: expected a text without `=`", name.escape_debug()));
+    }
+    // What other clients call `type=gha` and the like: engines take steps over from images only.
+    for image in builder.cache_from.iter().filter(|image| image.is_empty() || image.contains(['=', ',', ' '])) {
+        problems.invalid(format!("cache_from: `{}`: expected the name of an image", image.escape_debug()));
     }
     for id in builder.secrets.keys().filter(|id| id.is_empty() || id.contains(['/', ',', '\0'])) {
         problems.invalid(format!("secret: `{}` is no id: expected a text without `/` and `,`", id.escape_debug()));

@@ -20,7 +20,7 @@ use crate::{
     backend::ImageSpec,
     cdn::digesting,
     files::{blocking, read_if_there},
-    local::image::Problems,
+    local::image::{Problems, is_lock_file},
     vocabulary::{Digest, Digester},
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Inputs {
     pub(super) entries: Arc<[Entry]>,
     /// The digest of each entry: what it is, its mode and what is in it.
     pub(super) digests: Vec<Digest>,
+    /// The lock files among them, by their paths.
+    pub(super) locks: Vec<(String, Vec<u8>)>,
 }
 
 impl Inputs {
@@ -53,12 +55,13 @@ impl Inputs {
             let bytes = problems.note(read_file(operation, &file))?.unwrap_or_default();
             let ignore = ignore(operation, &root, &file, &mut problems)?;
             let entries = context::list((&context, operation), &root, &ignore, &mut problems)?;
-            Ok((bytes, entries, problems))
+            let locks = locks(operation, &entries, &mut problems)?;
+            Ok((bytes, entries, locks, problems))
         };
-        let (file, entries, mut problems) = blocking(operation, look).await?;
+        let (file, entries, locks, mut problems) = blocking(operation, look).await?;
         let digests = measure(cx, operation, &entries, &mut problems).await?;
         problems.refuse(operation)?;
-        Ok(Self { file: file.into(), entries: entries.into(), digests })
+        Ok(Self { file: file.into(), entries: entries.into(), digests, locks })
     }
 
     /// What identifies the context.
@@ -95,6 +98,16 @@ fn ignore(operation: &'static str, root: &Path, file: &Path, problems: &mut Prob
         }));
     }
     Ok(Ignore::default())
+}
+
+fn locks(operation: &'static str, entries: &[Entry], problems: &mut Problems) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut locks = Vec::new();
+    for entry in entries.iter().filter(|entry| is_lock_file(&entry.path)) {
+        let Node::File(source) = &entry.node else { continue };
+        let read = fs::read(&source.path).map_err(|error| Error::io(operation, &source.path, error));
+        locks.extend(problems.note(read)?.map(|content| (entry.path.clone(), content)));
+    }
+    Ok(locks)
 }
 
 async fn measure(

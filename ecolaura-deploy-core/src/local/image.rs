@@ -21,6 +21,7 @@ use crate::{
     vocabulary::{BuiltImage, Fingerprint, Name},
 };
 
+mod attached;
 mod base;
 mod bill;
 mod build;
@@ -30,6 +31,7 @@ mod fingerprint;
 mod gzip;
 mod import;
 mod inspect;
+mod layers;
 mod leftovers;
 mod pack;
 mod problems;
@@ -42,6 +44,8 @@ mod walk;
 
 #[cfg(feature = "docker")]
 pub(crate) use self::{
+    attached::{exists, store_with_bill},
+    bill::{Bill, is_lock_file},
     build::{BUILT_BY, list},
     fingerprint::{NAMED, grouped},
     import::{Imported, read as read_archive},
@@ -125,17 +129,6 @@ impl ImageBuilder for LayoutBuilder {
     }
 
     async fn exists(&self, cx: &Context, image: &BuiltImage) -> Result<bool> {
-        const OPERATION: &str = "image.exists";
-        cx.check(OPERATION)?;
-        let (layout, digest) = (Layout::new(&image.layout), image.digest);
-        let unit = move || {
-            if !layout.stores(OPERATION, digest)? {
-                return Ok(false);
-            }
-            let annotations = layout.manifest(OPERATION, digest)?.annotations.unwrap_or_default();
-            let billed = annotations.contains_key(build::BILL_OF);
-            Ok(!billed || layout.index(OPERATION)?.attached(digest).next().is_some())
-        };
-        blocking(OPERATION, unit).await
+        attached::exists(cx, image).await
     }
 }

@@ -6,6 +6,7 @@ use std::{
     io::Read,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
 };
 
@@ -113,6 +114,33 @@ impl Bench {
         let plan = runner.plan(&cx(), pipeline).await.unwrap();
         let finished = runner.run(&cx(), plan).await.unwrap();
         (finished, format!("{:#?}", sink.events()))
+    }
+}
+
+/// Makes the engine forget all that it keeps of steps whose text has `nonce`, which stands for no other test's.
+pub(crate) fn prune(bench: &Bench, nonce: u128) {
+    let ask = |arguments: &[&str]| {
+        let asked = Command::new("curl").args(["-sf", "--unix-socket"]).arg(bench.socket()).args(arguments).output();
+        let asked = asked.unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        serde_json::from_slice::<Value>(&asked.stdout).unwrap()
+    };
+    let kept = ask(&["http://docker/v1.41/system/df"]);
+    let nonce = nonce.to_string();
+    let records = kept["BuildCache"].as_array().unwrap().iter();
+    let ours: Vec<_> =
+        records.filter(|one| one["Description"].as_str().is_some_and(|text| text.contains(&nonce))).collect();
+    assert!(!ours.is_empty(), "{kept}");
+    for record in ours {
+        let filters = serde_json::json!({"id": {record["ID"].as_str().unwrap(): true}}).to_string();
+        ask(&[
+            "-G",
+            "-X",
+            "POST",
+            "--data-urlencode",
+            &format!("filters={filters}"),
+            "http://docker/v1.41/build/prune?all=true",
+        ]);
     }
 }
 

@@ -3,7 +3,9 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod bench;
+mod billing;
 mod building;
+mod caching;
 mod cancelling;
 mod failing;
 mod ignoring;

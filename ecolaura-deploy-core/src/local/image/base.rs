@@ -1,17 +1,16 @@
 //! The image that another one begins from.
 
-use std::{
-    io::{self, Read},
-    path::Path,
+use std::path::Path;
+
+use super::{
+    layers::{self, Change},
+    tree::Tree,
+    walk::ancestors,
 };
-
-use flate2::read::MultiGzDecoder;
-
-use super::{tree::Tree, walk::ancestors};
 use crate::{
     Context, Error, ErrorKind, Result,
-    local::oci::{Configuration, Descriptor, LAYER, Layout, Manifest, Packing, UNPACKED, corrupt, open_blob, parse},
-    vocabulary::{Digest, Digester, Platform},
+    local::oci::{Configuration, Descriptor, LAYER, Layout, Manifest, parse},
+    vocabulary::{Digest, Platform},
 };
 
 /// An image in a layout.
@@ -60,19 +59,10 @@ impl Base {
     /// The folders and links that its layers leave. Blocks.
     pub(super) fn tree(&self, cx: &Context, operation: &'static str) -> Result<Tree> {
         let mut tree = Tree::default();
-        for layer in &self.manifest.layers {
-            let path = self.layout.blob(layer.digest);
-            let mut blob = Hashing(open_blob(operation, &path, layer.digest)?, Digester::new());
-            let read = match layer.packing() {
-                Some(Packing::Gzip) => read_layer(cx, operation, MultiGzDecoder::new(&mut blob), &mut tree),
-                _ => read_layer(cx, operation, &mut blob, &mut tree),
-            };
-            let drained = io::copy(&mut blob, &mut io::sink());
-            match blob.1.finish() {
-                found if found != layer.digest => return Err(corrupt(operation, &path, layer.digest, found)),
-                _ => read.and(drained.map_err(|error| Error::io(operation, &path, error)))?,
-            };
-        }
+        layers::read((cx, operation), &self.layout, &self.manifest.layers, &mut |change| {
+            note(&mut tree, change);
+            Ok(())
+        })?;
         Ok(tree)
     }
 }
@@ -105,41 +95,17 @@ fn pick(operation: &'static str, layout: &Layout, reference: &str, platform: &Pl
     Err(Error::new(ErrorKind::Unsupported, operation, format!("base `{reference}` is an index of indexes of indexes")))
 }
 
-struct Hashing<R>(R, Digester);
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.read(buffer)?;
-        self.1.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-fn read_layer(cx: &Context, operation: &'static str, layer: impl Read, tree: &mut Tree) -> Result<u64> {
-    let failed = |error: io::Error| {
-        Error::new(ErrorKind::Corrupt, operation, format!("a layer of the base cannot be read: {error}"))
-    };
-    let mut archive = tar::Archive::new(layer.take(UNPACKED));
-    for entry in archive.entries().map_err(failed)? {
-        cx.check(operation)?;
-        let entry = entry.map_err(failed)?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/");
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-        match (name.strip_prefix(".wh."), entry.header().entry_type()) {
-            _ if path.is_empty() => {}
-            (Some(".wh..opq"), _) => tree.clear(folder),
-            (Some(hidden), _) if folder.is_empty() => tree.remove(hidden),
-            (Some(hidden), _) => tree.remove(&format!("{folder}/{hidden}")),
-            (None, kind) => {
-                ancestors(&path).for_each(|folder| tree.expect_folder(folder));
-                match (kind, entry.link_name_bytes()) {
-                    (tar::EntryType::Directory, _) => tree.add_folder(&path),
-                    (tar::EntryType::Symlink, Some(target)) => tree.add_link(&path, &String::from_utf8_lossy(&target)),
-                    _ => tree.remove(&path),
-                }
+fn note(tree: &mut Tree, change: Change<'_>) {
+    match change {
+        Change::Emptied(folder) => tree.clear(folder),
+        Change::Removed(path) => tree.remove(path),
+        Change::Put { path, kind, link, .. } => {
+            ancestors(path).for_each(|folder| tree.expect_folder(folder));
+            match (kind, link) {
+                (tar::EntryType::Directory, _) => tree.add_folder(path),
+                (tar::EntryType::Symlink, Some(target)) => tree.add_link(path, &target),
+                _ => tree.remove(path),
             }
         }
     }
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)
 }

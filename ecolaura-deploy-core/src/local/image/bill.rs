@@ -1,9 +1,15 @@
-//! A bill of materials (`CycloneDX` 1.6, JSON) from lock files. The same packages give the same bytes.
+//! A bill of materials (`CycloneDX` 1.6, JSON) from lock files, and from what an image says is installed in it. The same
+//! packages give the same bytes.
 
 use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+#[cfg(feature = "docker")]
+mod image;
+#[cfg(feature = "docker")]
+mod installed;
 
 /// Packages by their URL, with what is known of each.
 type Components = BTreeMap<String, Value>;
@@ -19,8 +25,54 @@ pub(super) fn bill(files: &[(&Path, Vec<u8>)]) -> Result<Value, Vec<String>> {
     if !problems.is_empty() {
         return Err(problems);
     }
+    Ok(document(components))
+}
+
+fn document(components: Components) -> Value {
     let components: Vec<_> = components.into_values().collect();
-    Ok(json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components}))
+    json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components})
+}
+
+/// A bill that is put together of what is found. What cannot be read stands in it as something without a package URL,
+/// which a scanner cannot pass.
+#[cfg(feature = "docker")]
+#[derive(Debug, Default)]
+pub(crate) struct Bill(Components);
+
+#[cfg(feature = "docker")]
+impl Bill {
+    /// Adds the packages of a lock file that was found at `path`, or why it has none that can be told.
+    pub(crate) fn lock_file(&mut self, cx: &crate::Context, path: &str, content: &[u8]) {
+        if let Err(why) = add(Path::new(path), content, &mut self.0) {
+            self.unknown(cx, path, &why);
+        }
+    }
+
+    fn unknown(&mut self, cx: &crate::Context, path: &str, why: &str) {
+        cx.warn(format!("the packages of `{path}` are not in the bill of materials: {why}"));
+        let name = format!("file:{path}");
+        self.0.insert(name.clone(), json!({"type": "file", "bom-ref": name, "name": path}));
+    }
+
+    /// The bytes of the bill; `None` if there is nothing in it.
+    pub(crate) fn write(self, operation: &'static str) -> crate::Result<Option<Vec<u8>>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        crate::local::oci::write(operation, &document(self.0)).map(Some)
+    }
+}
+
+/// Whether `path` names a lock file: of a program, or of what npm has installed for it, but of no package below.
+#[cfg(feature = "docker")]
+pub(crate) fn is_lock_file(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let below = folder.split('/').filter(|part| *part == "node_modules").count();
+    match name {
+        "Cargo.lock" | "package-lock.json" | "npm-shrinkwrap.json" => below == 0,
+        ".package-lock.json" => below == 1 && folder.ends_with("node_modules"),
+        _ => false,
+    }
 }
 
 fn add(path: &Path, content: &[u8], components: &mut Components) -> Result<(), String> {
@@ -28,7 +80,7 @@ fn add(path: &Path, content: &[u8], components: &mut Components) -> Result<(), S
     let text = std::str::from_utf8(content).map_err(|error| error.to_string())?;
     match name {
         "Cargo.lock" => add_cargo(text, components),
-        "package-lock.json" | "npm-shrinkwrap.json" => add_npm(text, components),
+        "package-lock.json" | ".package-lock.json" | "npm-shrinkwrap.json" => add_npm(text, components),
         _ => Err("expected a file named `Cargo.lock`, `package-lock.json` or `npm-shrinkwrap.json`".to_owned()),
     }
 }

@@ -1,14 +1,12 @@
 //! Writing an image into a layout: layers, configuration, manifest, what is attached, the index at the end.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     LayoutBuilder,
+    attached::store_with_bill,
     base::Base,
     config::configuration,
     inspect::Inspected,
@@ -21,7 +19,7 @@ use crate::{
     backend::ImageSpec,
     local::{
         files::blocking,
-        oci::{self, BILL, CONFIG, Descriptor, EMPTY, Index, Layout, MANIFEST, Manifest, SUBJECT, Sweep},
+        oci::{self, CONFIG, Descriptor, Index, Layout, MANIFEST, Manifest, SUBJECT, Sweep},
     },
     vocabulary::{BuiltImage, Digest},
 };
@@ -29,9 +27,6 @@ use crate::{
 const OPERATION: &str = "image.build";
 /// The annotation of an index's entry that a builder made, with its name.
 pub(crate) const BUILT_BY: &str = "com.ecolaura.deploy.built-by";
-/// The annotation of a manifest with the digest of its bill of materials: the same files with another bill are
-/// another image, so that no image is judged by two bills.
-pub(super) const BILL_OF: &str = "com.ecolaura.deploy.bill";
 /// How many layers are read at the same time.
 const LAYERS: usize = 4;
 /// How often progress is told, in bytes.
@@ -97,22 +92,10 @@ fn write(cx: &Context, layout: &Layout, spec: &ImageSpec, inspected: &Inspected,
     let config = layout.store(OPERATION, CONFIG, &config)?;
     let layers = base.map(Base::layers).unwrap_or_default();
     let layers = layers.into_iter().chain(packed.iter().map(|layer| layer.blob.clone())).collect();
-    let mut manifest = Manifest::new(config, layers);
-    if let Some(bill) = &inspected.bill {
-        manifest.annotations = Some(BTreeMap::from([(BILL_OF.to_owned(), Digest::of(bill).to_string())]));
-    }
-    let image = layout.store(OPERATION, MANIFEST, &oci::write(OPERATION, &manifest)?)?;
-    let attached = inspected.bill.as_ref().map(|bill| attach(layout, &image, bill)).transpose()?;
-    let size = image.size + manifest.size();
-    Ok(Written { image, attached, size })
-}
-
-/// Stores the bill as an artifact whose subject is `image`.
-fn attach(layout: &Layout, image: &Descriptor, bill: &[u8]) -> Result<Descriptor> {
-    layout.store(OPERATION, EMPTY, b"{}")?;
-    let artifact = Manifest::artifact(BILL, image.clone(), layout.store(OPERATION, BILL, bill)?);
-    let entry = layout.store(OPERATION, MANIFEST, &oci::write(OPERATION, &artifact)?)?;
-    Ok(entry.artifact(BILL).annotated(SUBJECT, image.digest.to_string()))
+    let manifest = Manifest::new(config, layers);
+    let size = manifest.size();
+    let (image, attached) = store_with_bill(OPERATION, layout, (MANIFEST, manifest), inspected.bill.as_deref())?;
+    Ok(Written { size: image.size + size, image, attached })
 }
 
 /// Makes `entry` the newest in `index`, and forgets those of builders beyond the newest `keep`. What another tool put
