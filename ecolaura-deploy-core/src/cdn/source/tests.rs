@@ -114,9 +114,9 @@ async fn an_empty_or_missing_folder_is_not_a_site() {
 }
 
 mod remembering {
-    use std::{fs::File, os::unix::fs::MetadataExt as _, sync::Arc, time::SystemTime};
+    use std::{fs::File, os::unix::fs::MetadataExt as _, sync::Arc};
 
-    use jiff::{Timestamp, ToSpan as _};
+    use jiff::ToSpan as _;
 
     use super::*;
     use crate::clock::{Clock as _, FixedClock, SystemClock};
@@ -178,7 +178,7 @@ mod remembering {
         let dir = folder(&[("web/index.html", "one"), ("web/old.html", "old")]);
         let memory = dir.path().join("web.json");
         let source = SiteSource::new(dir.path().join("web")).remember(&memory);
-        let written = Timestamp::try_from(SystemTime::now()).unwrap();
+        let written = SystemClock.now();
         let cx = cx().with_clock(Arc::new(FixedClock::new(written.checked_add(1.second()).unwrap())));
         digest(&cx, &source).await;
         assert!(!memory.exists(), "a write within the step of a coarse clock would not show");
