@@ -100,7 +100,7 @@ async fn several_platforms_become_one_index() {
 #[tokio::test]
 async fn what_was_built_stays_in_the_layout_and_not_in_the_engine() {
     let Some(bench) = Bench::new("FROM scratch\nCOPY a /\n") else { return };
-    bench.put("a", "of this test alone");
+    bench.put("a", &format!("of this run alone: {:?}", SystemTime::now()));
     let image = bench.build(&bench.builder()).await.unwrap();
     let id = manifest(&image)["config"]["digest"].as_str().unwrap().to_owned();
     let listed = Command::new("docker")

@@ -81,8 +81,10 @@ impl Logins {
             }
             Self::Bearer { good, .. } if sent.is_some_and(|sent| good.contains(sent)) => None,
             Self::Bearer { .. } => {
-                let challenge =
-                    format!("Bearer realm=\"http://{address}/token\",service=\"fake\",scope=\"repository:x:pull\"");
+                // As some do that have both; the first alone opens nothing.
+                let challenge = format!(
+                    "Basic realm=\"r\", Bearer realm=\"http://{address}/token\",service=\"fake\",scope=\"repository:x:pull\""
+                );
                 Some(with(named(401, "UNAUTHORIZED", "authentication required"), "www-authenticate", &challenge))
             }
         }
