@@ -5,7 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ecolaura_deploy_core::{backend::ImageBuilder as _, run::RunResult, vocabulary::Platform};
+use ecolaura_deploy_core::{
+    backend::ImageBuilder as _,
+    clock::{Clock as _, SystemClock},
+    run::RunResult,
+    vocabulary::Platform,
+};
 use tar::EntryType;
 
 use super::bench::{Bench, config, cx, document, files, manifest};
@@ -100,7 +105,7 @@ async fn several_platforms_become_one_index() {
 #[tokio::test]
 async fn what_was_built_stays_in_the_layout_and_not_in_the_engine() {
     let Some(bench) = Bench::new("FROM scratch\nCOPY a /\n") else { return };
-    bench.put("a", &format!("of this run alone: {:?}", SystemTime::now()));
+    bench.put("a", &format!("of this run alone: {:?}", SystemClock.now()));
     let image = bench.build(&bench.builder()).await.unwrap();
     let id = manifest(&image)["config"]["digest"].as_str().unwrap().to_owned();
     let listed = Command::new("docker")
