@@ -282,10 +282,17 @@ fn is_missing(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound
 }
 
-/// It has not started yet.
-fn is_early(error: &Error) -> bool {
-    let waits = ["is waiting to start", "ContainerCreating", "PodInitializing", "does not have a host assigned"];
-    error.kind() == ErrorKind::InvalidInput && waits.iter().any(|words| error.message().contains(words))
+/// It has not started yet, or its node has not said of it that it has: `is not available` means that the pod's status does
+/// not name the container.
+pub(crate) fn is_early(error: &Error) -> bool {
+    const WAITS: [&str; 5] = [
+        "is waiting to start",
+        "ContainerCreating",
+        "PodInitializing",
+        "does not have a host assigned",
+        "is not available",
+    ];
+    error.kind() == ErrorKind::InvalidInput && WAITS.iter().any(|words| error.message().contains(words))
 }
 
 /// Whether a container of `pod` has ended and will not be started again.

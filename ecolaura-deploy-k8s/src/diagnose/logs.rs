@@ -1,12 +1,12 @@
 //! The ends of the containers' logs.
 
-use ecolaura_deploy_core::{Context, ErrorKind, Result};
+use ecolaura_deploy_core::{Context, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::LogParams};
 
 use super::{ContainerReport, LogReport, OPERATION, Part, PodReport, Selection, gather::part};
-use crate::{Connection, error::Call};
+use crate::{Connection, error::Call, logs::is_early};
 
 /// Logs that are read at the same time.
 const AT_ONCE: usize = 8;
@@ -74,9 +74,7 @@ impl Logs<'_> {
         let read = async |client| Api::<Pod>::namespaced(client, namespace).logs(&pod.name, params).await;
         match self.connection.call(self.cx, call, read).await {
             Ok(text) => Ok(Part::Known(self.end(&text))),
-            Err(error) if error.kind() == ErrorKind::InvalidInput && error.message().contains("waiting to start") => {
-                Ok(Part::unknown("it has not started"))
-            }
+            Err(error) if is_early(&error) => Ok(Part::unknown("it has not started")),
             Err(error) if error.message().contains("previous terminated container") => {
                 Ok(Part::unknown("the node has not kept it"))
             }

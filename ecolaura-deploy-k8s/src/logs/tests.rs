@@ -44,13 +44,14 @@ async fn a_followed_log_is_taken_up_where_it_broke_off() {
     let opened = AtomicUsize::new(0);
     let server = FakeServer::start(move |asked: &Asked| {
         if !asked.path.ends_with("/log") {
-            let ended = opened.load(Ordering::SeqCst) >= 4;
+            let ended = opened.load(Ordering::SeqCst) >= 5;
             return pod(&if ended { json!({"terminated": {"exitCode": 0}}) } else { json!({"running": {}}) });
         }
         match opened.fetch_add(1, Ordering::SeqCst) {
             0 => Answer::status(404, "NotFound", "the server could not find the requested resource"),
             1 => Answer::status(400, "BadRequest", "container \"app\" is waiting to start: ContainerCreating"),
-            2 => Answer::text("2026-01-01T00:00:01.900000001Z one\n2026-01-01T00:00:01.900000002Z two\n"),
+            2 => Answer::status(400, "BadRequest", "container \"app\" in pod \"web\" is not available"),
+            3 => Answer::text("2026-01-01T00:00:01.900000001Z one\n2026-01-01T00:00:01.900000002Z two\n"),
             _ => Answer::text(
                 "2026-01-01T00:00:01.900000001Z one\n2026-01-01T00:00:01.900000002Z two\n\
                  2026-01-01T00:00:01.900000002Z at that moment too\n2026-01-01T00:00:01.900000003Z three and more\n",
@@ -61,7 +62,7 @@ async fn a_followed_log_is_taken_up_where_it_broke_off() {
     let lines = read(&cx(), &server, source().follow()).await.unwrap();
     assert_eq!(lines, ["one", "two", "at that moment too", "three and more"], "each once");
     let opened: Vec<_> = server.asked().into_iter().filter(|asked| asked.path.ends_with("/log")).collect();
-    assert!(opened[3].query.contains("sinceTime=2026-01-01T00%3A00%3A01Z"), "{}", opened[3].query);
+    assert!(opened[4].query.contains("sinceTime=2026-01-01T00%3A00%3A01Z"), "{}", opened[4].query);
 }
 
 #[tokio::test]
