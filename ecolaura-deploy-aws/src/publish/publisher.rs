@@ -29,7 +29,7 @@ use crate::Account;
 /// How many objects are asked at a time.
 pub(super) const ASKED_AT_ONCE: usize = 32;
 /// How many files are sent at a time unless something else is said. Each waits for its answer most of the time.
-const UPLOADS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+const UPLOADS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// What is sent in one request; larger files go in parts of this size.
 const PART: u64 = 8 * 1024 * 1024;
 /// How much of files is in memory at a time, in KiB.
@@ -118,7 +118,7 @@ impl S3Cdn {
         Self { part: bytes.max(5 * 1024 * 1024), ..self }
     }
 
-    /// Sends `at_once` files at a time (default 128), of which never more than 32 MiB are in memory. Fewer for a store that
+    /// Sends `at_once` files at a time (default 64), of which never more than 32 MiB are in memory. Fewer for a store that
     /// is near, or says that it is asked too much; more for many small files and a store that is far away.
     pub fn uploads(self, at_once: NonZeroUsize) -> Self {
         Self { uploads: at_once, ..self }
