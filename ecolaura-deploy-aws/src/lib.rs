@@ -37,10 +37,18 @@
 //!
 //! | feature | seconds |
 //! |---|---|
+//! | none | 137 |
+//! | `secrets-manager` | 9 |
 //! | `appconfig` | 14 |
+//! | `eks` | 29 |
 //! | `iam` | 38 |
+//! | `run-store` | 46 |
 //! | `rds` | 48 |
+//! | `cloudfront` | 54 |
+//! | `ecr` | 62 |
 //! | `cloudwatch` | 64 |
+//! | `s3` | 66 |
+//! | `key-value-store`, where `s3` is there | 96 |
 //! | `security-groups` | 214 |
 
 #[cfg(test)]
