@@ -257,3 +257,18 @@ async fn caches_that_take_more_of_a_mixture_while_they_forget_another_are_told_a
     assert_eq!(done().await, ["/*"], "the other's mixture");
     assert_eq!(done().await, [] as [&str; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_first_publish_that_was_killed_before_its_invalidation_still_makes_caches_forget_everything() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let site = site(dir.path(), 1).await;
+    let publish = async || publish(&cx(), &before(&s3), &site, &PublishOptions::default()).await;
+    s3.fates(|line| match line.starts_with("POST 2020-05-31/") {
+        true => Fate::Refused(403, "AccessDenied"),
+        false => Fate::Answered,
+    });
+    publish().await.unwrap_err();
+    s3.fates(|_| Fate::Answered);
+    assert_eq!(publish().await.unwrap().invalidated, ["/*"]);
+    assert_eq!(publish().await.unwrap().invalidated, [] as [&str; 0]);
+}
