@@ -1,4 +1,5 @@
-//! For tests of backends and of pipelines: conformance suites, in-memory fakes, fault wrappers.
+//! For tests of backends and of pipelines: conformance suites, in-memory fakes, fault wrappers, servers that
+//! the environment names.
 
 pub mod conformance;
 pub mod fake;
@@ -7,6 +8,7 @@ pub mod inject;
 pub mod invariants;
 pub mod matrix;
 pub mod recording;
+pub mod servers;
 pub mod simulation;
 
 pub use self::faulty::{Fault, Faulty};

@@ -13,11 +13,12 @@ use ecolaura_deploy_core::{
     run::RunResult,
     step::{Need, Planned, Step as _},
     steps::Command,
+    testing::servers::unique,
     vocabulary::{PinnedImage, Repository},
 };
 use serde_json::{Value, json};
 
-use super::support::{ACCOUNT, REGION, account, cx, run, unique};
+use super::support::{ACCOUNT, REGION, account, cx, run};
 
 pub(crate) fn lifecycle(days: u32) -> Value {
     json!({"rules": [{

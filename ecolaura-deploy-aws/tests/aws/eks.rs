@@ -3,10 +3,10 @@
 use aws_sdk_eks::types::VpcConfigRequest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ecolaura_deploy_aws::{Account, eks::EksCluster};
-use ecolaura_deploy_core::{ErrorKind, backend::TokenSource as _};
+use ecolaura_deploy_core::{ErrorKind, backend::TokenSource as _, testing::servers::unique};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::support::{ACCOUNT, REGION, account, cx, unique};
+use super::support::{ACCOUNT, REGION, account, cx};
 
 pub(crate) async fn made(account: &Account) -> String {
     let (name, client) = (unique("cluster"), aws_sdk_eks::Client::new(account.sdk_config()));

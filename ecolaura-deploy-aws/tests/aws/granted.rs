@@ -14,6 +14,7 @@ use ecolaura_deploy_core::{
     run::RunResult,
     step::Step as _,
     steps::Command,
+    testing::servers::unique,
     vocabulary::Repository,
 };
 
@@ -21,7 +22,7 @@ use super::{
     calls::Calls,
     ecr::{declared, pushed, repository},
     eks::made,
-    support::{ACCOUNT, account, cx, run, unique},
+    support::{ACCOUNT, account, cx, run},
 };
 
 /// Everything that the backends can do.

@@ -10,10 +10,10 @@ use ecolaura_deploy_core::{
     pipeline::constant,
     run::RunResult,
     step::{Applied, EffectClass, NoUndo, Planned, Step, StepPlan},
-    testing::conformance::small::secrets::suite,
+    testing::{conformance::small::secrets::suite, servers::unique},
 };
 
-use super::support::{account, cx, run, unique};
+use super::support::{account, cx, run};
 
 fn store(account: &Account) -> SecretsManager {
     SecretsManager::new("aws".parse().unwrap(), account)

@@ -9,9 +9,10 @@ use ecolaura_deploy_aws::Account;
 use ecolaura_deploy_core::{
     ErrorKind,
     backend::{CdnPublisher as _, Invalidation},
+    testing::servers::named,
 };
 
-use super::support::{account, cdn, cx, named};
+use super::support::{account, cdn, cx};
 
 /// A new distribution before `bucket`.
 async fn distribution(account: &Account, bucket: &str) -> (Client, String) {

@@ -1,28 +1,16 @@
 //! Servers that speak S3, and buckets on them.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use ecolaura_deploy_aws::{Account, Connect};
-use ecolaura_deploy_core::{Context, Secret};
+use ecolaura_deploy_core::{
+    Context, Secret,
+    testing::servers::{if_named, named, unique},
+};
 
 pub(crate) const REGION: &str = "eu-central-1";
 const KEY: &str = "ecolaura";
 const SECRET: &str = "a-key-for-tests";
-
-/// The server that `variable` names. One that is missing is said, or is a failure where nothing may be left out.
-#[expect(clippy::print_stderr, reason = "what is left out is said")]
-pub(crate) fn named(variable: &str) -> Option<String> {
-    let address = std::env::var(variable).ok().filter(|address| !address.is_empty());
-    if address.is_none() {
-        let strict = std::env::var("ECOLAURA_TEST_STRICT").is_ok_and(|value| value == "1");
-        assert!(!strict, "{variable} is not set: run the tests by .ci/with-servers");
-        eprintln!("left out: {variable} is not set; .ci/with-servers starts the server");
-    }
-    address
-}
 
 /// The servers that there are.
 pub(crate) fn endpoints() -> Vec<String> {
@@ -33,8 +21,7 @@ pub(crate) fn endpoints() -> Vec<String> {
 /// The servers that answer with S3's own documents, `MinIO` where there is time for it. moto's have other names in
 /// places, which the SDK does not read.
 pub(crate) fn real_endpoints() -> Vec<String> {
-    let minio = std::env::var("ECOLAURA_TEST_MINIO").ok().filter(|address| !address.is_empty());
-    named("ECOLAURA_TEST_S3").into_iter().chain(minio).collect()
+    named("ECOLAURA_TEST_S3").into_iter().chain(if_named("ECOLAURA_TEST_MINIO")).collect()
 }
 
 pub(crate) fn cx() -> Context {
@@ -53,9 +40,7 @@ pub(crate) fn client(account: &Account) -> aws_sdk_s3::Client {
 
 /// A new bucket.
 pub(crate) async fn bucket(account: &Account) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    let name = format!("bucket-{}-{now}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = unique("bucket");
     let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
     client(account).create_bucket().bucket(&name).create_bucket_configuration(place).send().await.unwrap();
     name

@@ -26,12 +26,12 @@ use ecolaura_deploy_core::{
     run::RunResult,
     step::Step as _,
     steps::{BackupDatabase, Command, Migrate},
-    testing::fake::migrator::FakeMigrator,
+    testing::{fake::migrator::FakeMigrator, servers::unique},
 };
 
 use self::{
     calls::Calls,
-    support::{account, cx, run, unique},
+    support::{account, cx, run},
 };
 
 const CLASS: &str = "db.t4g.medium";

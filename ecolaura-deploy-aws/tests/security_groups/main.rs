@@ -28,11 +28,12 @@ use ecolaura_deploy_core::{
     run::RunResult,
     step::{Planned, Step as _},
     steps::Command,
+    testing::servers::unique,
 };
 
 use self::{
     calls::Calls,
-    support::{account, cx, run, unique},
+    support::{account, cx, run},
 };
 
 async fn group(account: &Account) -> String {

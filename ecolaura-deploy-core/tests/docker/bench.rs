@@ -19,6 +19,7 @@ use ecolaura_deploy_core::{
     run::{Finished, Runner},
     steps::BuildImage,
     store::ObjectRunStore,
+    testing::servers::{named, unique},
     vocabulary::{BuiltImage, Platform},
 };
 use serde_json::Value;
@@ -42,21 +43,10 @@ pub(crate) fn cx() -> Context {
     Context::new("test".parse().unwrap())
 }
 
-/// The value of `variable`. Without it the test is left out, which is said, or fails where nothing may be left out.
-#[expect(clippy::print_stderr, reason = "what is left out is said")]
-pub(crate) fn server(variable: &str) -> Option<String> {
-    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        assert!(std::env::var_os("ECOLAURA_TEST_STRICT").is_none(), "`{variable}` names no server");
-        eprintln!("left out: `{variable}` names no server");
-    }
-    value
-}
-
 impl Bench {
     /// With this build file; `None` if there is no engine.
     pub(crate) fn new(file: &str) -> Option<Self> {
-        let socket = server("ECOLAURA_TEST_DOCKER")?.into();
+        let socket = named("ECOLAURA_TEST_DOCKER")?.into();
         let bench = Self { dir: tempfile::tempdir().unwrap(), socket };
         bench.put("Dockerfile", file);
         Some(bench)
@@ -66,7 +56,7 @@ impl Bench {
     pub(crate) fn with_shell(rest: &str) -> Option<Self> {
         let shell = "COPY busybox /bin/sh\nCOPY busybox /bin/busybox\nCOPY unique /\n";
         let bench = Self::new(&format!("FROM scratch AS base\n{shell}{rest}"))?;
-        bench.put("unique", &format!("{:?}", std::time::UNIX_EPOCH.elapsed().unwrap()));
+        bench.put("unique", &unique("step"));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let busybox = std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|path| path.is_file());
         fs::copy(busybox.unwrap(), bench.context().join("busybox")).unwrap();
@@ -118,7 +108,7 @@ impl Bench {
 }
 
 /// Makes the engine forget all that it keeps of steps whose text has `nonce`, which stands for no other test's.
-pub(crate) fn prune(bench: &Bench, nonce: u128) {
+pub(crate) fn prune(bench: &Bench, nonce: &str) {
     let ask = |arguments: &[&str]| {
         let asked = Command::new("curl").args(["-sf", "--unix-socket"]).arg(bench.socket()).args(arguments).output();
         let asked = asked.unwrap();
@@ -126,10 +116,9 @@ pub(crate) fn prune(bench: &Bench, nonce: u128) {
         serde_json::from_slice::<Value>(&asked.stdout).unwrap()
     };
     let kept = ask(&["http://docker/v1.41/system/df"]);
-    let nonce = nonce.to_string();
     let records = kept["BuildCache"].as_array().unwrap().iter();
     let ours: Vec<_> =
-        records.filter(|one| one["Description"].as_str().is_some_and(|text| text.contains(&nonce))).collect();
+        records.filter(|one| one["Description"].as_str().is_some_and(|text| text.contains(nonce))).collect();
     assert!(!ours.is_empty(), "{kept}");
     for record in ours {
         let filters = serde_json::json!({"id": {record["ID"].as_str().unwrap(): true}}).to_string();

@@ -6,11 +6,12 @@ use ecolaura_deploy_core::{
     backend::{ImageBuilder as _, ImageScanner as _, Registry as _, ScanOutcome},
     local::scan::{ContentScanner, ScanPolicy},
     oci::OciRegistry,
+    testing::servers::{named, unique},
     vocabulary::{BuiltImage, Platform},
 };
 use serde_json::Value;
 
-use super::bench::{Bench, cx, document, manifest, server};
+use super::bench::{Bench, cx, document, manifest};
 
 const CARGO: &str = "version = 4\n[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\n";
 const NPM: &str = r#"{"lockfileVersion": 3, "packages": {"node_modules/left-pad": {"version": "1.3.0"}}}"#;
@@ -112,13 +113,12 @@ async fn an_index_of_several_platforms_has_one_bill() {
 async fn a_scanner_judges_what_was_built_and_does_not_pass_what_cannot_be_read() {
     for (lock, expected) in [(CARGO, None), ("version = 9\n", Some("unidentified-package"))] {
         let file = "FROM scratch\nCOPY a /\nUSER 65532:65532\n";
-        let (Some(bench), Some(address)) = (Bench::new(file), server("ECOLAURA_TEST_REGISTRY")) else { return };
+        let (Some(bench), Some(address)) = (Bench::new(file), named("ECOLAURA_TEST_REGISTRY")) else { return };
         bench.put("a", "a");
         bench.put("service/Cargo.lock", lock);
         let image = bench.build(&bench.builder()).await.unwrap();
         let registry = Arc::new(OciRegistry::new("registry".parse().unwrap(), &address).unwrap());
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let pinned = registry.push(&cx(), &image, &format!("bill-{now}").parse().unwrap()).await.unwrap();
+        let pinned = registry.push(&cx(), &image, &unique("bill").parse().unwrap()).await.unwrap();
         let advisories = tempfile::tempdir().unwrap();
         let advisory = serde_json::json!({"id": "A-1", "modified": "2026-01-01T00:00:00Z", "affected": [
             {"package": {"ecosystem": "crates.io", "name": "another"}, "versions": ["1.0.0"]}]});

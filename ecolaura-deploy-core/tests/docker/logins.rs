@@ -8,10 +8,11 @@ use ecolaura_deploy_core::{
     docker::{Credential, CredentialSource, DockerBuilder, DockerConfig},
     oci::OciRegistry,
     run::RunResult,
+    testing::servers::{named, unique},
 };
 use serde_json::json;
 
-use super::bench::{Bench, cx, files, server};
+use super::bench::{Bench, cx, files};
 
 const PASSWORD: &str = "a-password-for-tests";
 /// `ecolaura:` and the password, as `config.json` has them.
@@ -29,13 +30,13 @@ struct Private {
 
 impl Private {
     async fn new(file: &str) -> Option<Self> {
-        let address = server("ECOLAURA_TEST_REGISTRY_LOGIN")?;
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let address = named("ECOLAURA_TEST_REGISTRY_LOGIN")?;
+        let name = unique("base");
         let base = Bench::new("FROM scratch\nCOPY base /\n")?;
-        base.put("base", &format!("of {now}"));
+        base.put("base", &name);
         let image = base.build(&base.builder()).await.unwrap();
         let registry = OciRegistry::new("registry".parse().unwrap(), &address).unwrap().credentials(right());
-        let repository = format!("base-{}-{now}", std::process::id()).parse().unwrap();
+        let repository = name.parse().unwrap();
         let pinned = registry.push(&cx(), &image, &repository).await.unwrap();
         let bench = Bench::new(&file.replace("BASE", &format!("{address}/{}@{}", pinned.repository, pinned.digest)))?;
         bench.put("own", "own");

@@ -9,10 +9,11 @@ use ecolaura_deploy_core::{
     run::{Finished, Runner},
     steps::{BuildImage, PushImage},
     store::ObjectRunStore,
+    testing::servers::{named, unique},
     vocabulary::{Digest, PinnedImage, Platform, Repository},
 };
 
-use super::bench::{Bench, cx, server};
+use super::bench::{Bench, cx};
 
 struct Release {
     runner: Runner,
@@ -22,11 +23,10 @@ struct Release {
 
 impl Release {
     fn new(address: &str) -> Self {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         Self {
             runner: Runner::new(Arc::new(ObjectRunStore::memory())),
             registry: Arc::new(OciRegistry::new("registry".parse().unwrap(), address).unwrap()),
-            repository: format!("docker-{}-{now}/image", std::process::id()).parse().unwrap(),
+            repository: format!("{}/image", unique("docker")).parse().unwrap(),
         }
     }
 
@@ -47,8 +47,7 @@ impl Release {
 
 #[tokio::test]
 async fn an_image_is_pushed_by_its_digest_and_an_unchanged_one_is_neither_built_nor_pushed() {
-    let (Some(bench), Some(address)) = (Bench::new("FROM scratch\nCOPY a /\n"), server("ECOLAURA_TEST_REGISTRY"))
-    else {
+    let (Some(bench), Some(address)) = (Bench::new("FROM scratch\nCOPY a /\n"), named("ECOLAURA_TEST_REGISTRY")) else {
         return;
     };
     bench.put("a", "a");
@@ -72,8 +71,7 @@ async fn an_image_is_pushed_by_its_digest_and_an_unchanged_one_is_neither_built_
 
 #[tokio::test]
 async fn an_index_of_several_platforms_is_pushed_as_a_whole() {
-    let (Some(bench), Some(address)) = (Bench::new("FROM scratch\nCOPY a /\n"), server("ECOLAURA_TEST_REGISTRY"))
-    else {
+    let (Some(bench), Some(address)) = (Bench::new("FROM scratch\nCOPY a /\n"), named("ECOLAURA_TEST_REGISTRY")) else {
         return;
     };
     bench.put("a", "a");

@@ -10,6 +10,7 @@ use ecolaura_deploy_core::{
     backend::Registry as _,
     oci::OciRegistry,
     run::RetryPolicy,
+    testing::servers::named,
     vocabulary::{BuiltImage, Digest, PinnedImage},
 };
 use hyper::Method;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     cx,
     images::image,
-    real::{namespace, open, server},
+    real::{namespace, open},
     registry, repository,
     server::{Act, FakeRegistry},
 };
@@ -189,7 +190,7 @@ async fn fake_of_a_cancelled_push_has_no_session_left() {
 
 #[tokio::test]
 async fn sends_pieces_to_a_real_registry() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY") else { return };
     let (registry, dir) = (pieces(open(&address).namespace(namespace()), MIB), tempfile::tempdir().unwrap());
     let layer = layer(5 * MIB + 3);
     let pinned = push(&registry, &image(dir.path(), &layer)).await.unwrap();

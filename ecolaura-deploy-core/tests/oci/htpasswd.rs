@@ -13,6 +13,7 @@ use ecolaura_deploy_core::{
     Context, Effect, Error, ErrorKind, Secret,
     backend::Registry as _,
     oci::{Credential, CredentialSource, DockerConfig, OciRegistry},
+    testing::servers::named,
 };
 use hyper::Method;
 use serde_json::json;
@@ -21,7 +22,7 @@ use super::{
     cx,
     images::image,
     login::helper,
-    real::{namespace, open, server},
+    real::{namespace, open},
     relay::Relay,
     repository,
 };
@@ -46,7 +47,7 @@ fn at(address: &str) -> OciRegistry {
 
 #[tokio::test]
 async fn a_login_of_docker_opens_it() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
     for key in [address.clone(), format!("http://{address}/v2/")] {
@@ -57,7 +58,7 @@ async fn a_login_of_docker_opens_it() {
 
 #[tokio::test]
 async fn a_credential_helper_opens_it() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
     fs::write(&config, json!({"credHelpers": {&address: "test"}}).to_string()).unwrap();
@@ -68,7 +69,7 @@ async fn a_credential_helper_opens_it() {
 
 #[tokio::test]
 async fn nobody_and_a_wrong_password_are_refused_without_effect_and_untold() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
     let wrong = Credential::basic(USER, Secret::new("another-password".to_owned()));
     for credential in [Credential::Anonymous, wrong] {
         let error = push(&at(&address).credentials(credential)).await.unwrap_err();
@@ -95,7 +96,7 @@ impl CredentialSource for Changing {
 async fn a_password_that_changes_in_the_middle_of_a_push_is_asked_for_again() {
     /// `ecolaura:the-one-before`.
     const FORMER: &str = "ZWNvbGF1cmE6dGhlLW9uZS1iZWZvcmU=";
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
     for (method, part) in [
         (Method::POST, "/blobs/uploads/"),
         (Method::PATCH, "/blobs/uploads/"),

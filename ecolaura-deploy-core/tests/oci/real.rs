@@ -1,12 +1,12 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use ecolaura_deploy_core::{
     backend::{Registry as _, TagChange},
     oci::{Attachment, OciRegistry},
-    testing::conformance::registry::{Fixture, suite},
+    testing::{
+        conformance::registry::{Fixture, suite},
+        servers::{named, unique},
+    },
     vocabulary::{Digest, PinnedImage, Repository},
 };
 use tokio::io::AsyncReadExt as _;
@@ -19,23 +19,9 @@ use super::{
     tag,
 };
 
-/// The address that `variable` names. Without it the test is left out, which is said, or fails where nothing may be left
-/// out.
-#[expect(clippy::print_stderr, reason = "what is left out is said")]
-pub(crate) fn server(variable: &str) -> Option<String> {
-    let address = std::env::var(variable).ok().filter(|address| !address.is_empty());
-    if address.is_none() {
-        assert!(std::env::var_os("ECOLAURA_TEST_STRICT").is_none(), "`{variable}` names no server");
-        eprintln!("left out: `{variable}` names no server");
-    }
-    address
-}
-
 /// A namespace that nothing else uses.
 pub(crate) fn namespace() -> Repository {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    format!("test-{}-{now}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)).parse().unwrap()
+    unique("test").parse().unwrap()
 }
 
 fn fixture(make: impl Fn() -> OciRegistry, guard: impl Send + Sync + 'static) -> Fixture {
@@ -50,7 +36,7 @@ pub(crate) fn open(address: &str) -> OciRegistry {
 
 #[tokio::test]
 async fn conforms_on_a_real_registry() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY") else { return };
     suite(async || fixture(|| open(&address), ())).await;
 }
 
@@ -77,7 +63,7 @@ async fn conforms_on_a_fake_registry_with_immutable_tags() {
 
 #[tokio::test]
 async fn lists_the_tags_of_a_real_registry() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY") else { return };
     let (registry, dir) = (open(&address).namespace(namespace()), tempfile::tempdir().unwrap());
     assert_eq!(registry.tags(&cx(), &repository()).await.unwrap(), []);
     let pinned = registry.push(&cx(), &image(dir.path(), b"layer"), &repository()).await.unwrap();
@@ -90,7 +76,7 @@ async fn lists_the_tags_of_a_real_registry() {
 
 #[tokio::test]
 async fn copies_within_a_real_registry_and_deletes_the_copy() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY") else { return };
     let (registry, dir) = (open(&address), tempfile::tempdir().unwrap());
     let (staging, production) = (namespace(), namespace());
     let (image, bill) = many(dir.path());
@@ -115,7 +101,7 @@ async fn copies_within_a_real_registry_and_deletes_the_copy() {
 #[cfg(feature = "local")]
 #[tokio::test]
 async fn copies_from_a_folder_to_a_real_registry() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY") else { return };
     let (to, dir) = (open(&address).namespace(namespace()), tempfile::tempdir().unwrap());
     let folder = dir.path().join("registry");
     let from = ecolaura_deploy_core::local::registry::LayoutRegistry::new(folder, "folder".parse().unwrap());
@@ -131,7 +117,7 @@ async fn copies_from_a_folder_to_a_real_registry() {
 
 #[tokio::test]
 async fn attaches_to_an_image_of_a_real_registry_and_takes_it_off() {
-    let Some(address) = server("ECOLAURA_TEST_REGISTRY") else { return };
+    let Some(address) = named("ECOLAURA_TEST_REGISTRY") else { return };
     let (registry, dir) = (open(&address).namespace(namespace()), tempfile::tempdir().unwrap());
     let pinned = registry.push(&cx(), &image(dir.path(), b"layer"), &repository()).await.unwrap();
     let findings = Attachment::new("application/vnd.example.scan", "{}").annotation("scanner", "none");

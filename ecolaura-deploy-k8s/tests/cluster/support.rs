@@ -19,6 +19,7 @@ use ecolaura_deploy_core::{
     backend::{ImageBuilder as _, ImageEntry, ImageSpec, Registry as _},
     local::image::LayoutBuilder,
     oci::OciRegistry,
+    testing::servers::{all_named, named},
     vocabulary::{Name, PinnedImage, Platform},
 };
 use ecolaura_deploy_k8s::{Connect, Connection, KubernetesCluster};
@@ -68,33 +69,16 @@ pub(crate) fn servers_alone() -> Option<Servers> {
 }
 
 fn find(share: impl FnOnce() -> Share) -> Option<Servers> {
-    let found = variable("ECOLAURA_TEST_KUBECONFIG")
-        .zip(variable("ECOLAURA_TEST_REGISTRY"))
-        .filter(|_| variable("ECOLAURA_TEST_NODE").is_some())
-        .map(|(kubeconfig, registry)| Servers { kubeconfig: kubeconfig.into(), registry, _share: Arc::new(share()) });
-    said_if_left_out(found)
+    let [kubeconfig, registry, _] =
+        all_named(["ECOLAURA_TEST_KUBECONFIG", "ECOLAURA_TEST_REGISTRY", "ECOLAURA_TEST_NODE"])?;
+    Some(Servers { kubeconfig: kubeconfig.into(), registry, _share: Arc::new(share()) })
 }
 
 /// A cluster whose pods need not run. Without one the test is left out, as above.
 pub(crate) fn control_plane() -> Option<Servers> {
-    let found = variable("ECOLAURA_TEST_KUBECONFIG").map(|kubeconfig| {
-        let share = Arc::new(Share::WithOthers(SHARE.blocking_read()));
-        Servers { kubeconfig: kubeconfig.into(), registry: String::new(), _share: share }
-    });
-    said_if_left_out(found)
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn said_if_left_out(found: Option<Servers>) -> Option<Servers> {
-    if found.is_none() {
-        let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
-        assert!(!strict, "no cluster: run the tests by .ci/with-servers");
-        eprintln!("left out: no cluster; .ci/with-servers starts one");
-    }
-    found
+    let kubeconfig = named("ECOLAURA_TEST_KUBECONFIG")?.into();
+    let share = Arc::new(Share::WithOthers(SHARE.blocking_read()));
+    Some(Servers { kubeconfig, registry: String::new(), _share: share })
 }
 
 pub(crate) fn cx() -> Context {

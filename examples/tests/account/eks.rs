@@ -18,6 +18,7 @@ use ecolaura_deploy_aws::{Account, Scope, eks::EksCluster};
 use ecolaura_deploy_core::{
     Context, ErrorKind, Result, Secret,
     backend::{ClusterTarget as _, Token, TokenSource},
+    testing::servers::named,
 };
 use ecolaura_deploy_k8s::{Connect, KubernetesCluster};
 use http_body_util::{BodyExt as _, Empty, Full, combinators::UnsyncBoxBody};
@@ -46,8 +47,6 @@ use tokio_rustls::{
         pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     },
 };
-
-use super::named;
 
 const NAME: &str = "shop";
 const REGION: &str = "eu-central-1";

@@ -1,13 +1,13 @@
 //! Each example as its user has it.
 
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use ecolaura_deploy_core::Context;
+use ecolaura_deploy_core::{
+    Context,
+    testing::servers::{installed, named},
+};
 use serde_json::Value;
 
-use super::{
-    example::{Example, Run},
-    named,
-};
+use super::example::{Example, Run};
 
 const REGION: &str = "eu-central-1";
 
@@ -61,15 +61,6 @@ async fn a_react_site_is_built_and_goes_to_a_bucket() {
     let run = publish.run(&["--react", "--s3", &bucket, "--cloudfront", "ENOSUCH"]);
     run.ends_with(2);
     assert!(run.output.contains("distribution/ENOSUCH"), "{run}");
-}
-
-fn installed(program: &str) -> bool {
-    let found = std::process::Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        assert!(std::env::var("ECOLAURA_TEST_STRICT").as_deref() != Ok("1"), "{program} is not installed");
-        eprintln!("left out: {program} is not installed");
-    }
-    found
 }
 
 async fn s3(endpoint: &str) -> aws_sdk_s3::Client {

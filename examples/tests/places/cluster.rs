@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ecolaura_deploy_core::{
     Context,
     backend::{ClusterStatus, ClusterTarget as _, Track},
+    testing::servers::all_named,
     vocabulary::ServiceName,
 };
 use ecolaura_deploy_examples::{Http, scratch};
@@ -36,14 +37,8 @@ struct Guest {
 impl Guest {
     /// None without a cluster, unless everything is asked for.
     fn new(name: &'static str) -> Option<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let found = variable("ECOLAURA_TEST_KUBECONFIG").zip(variable("ECOLAURA_TEST_REGISTRY"));
-        let Some((kubeconfig, registry)) = found.filter(|_| variable("ECOLAURA_TEST_NODE").is_some()) else {
-            let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
-            assert!(!strict, "no cluster: run the tests by .ci/with-servers");
-            eprintln!("left out: no cluster; .ci/with-servers starts one");
-            return None;
-        };
+        let [kubeconfig, registry, _] =
+            all_named(["ECOLAURA_TEST_KUBECONFIG", "ECOLAURA_TEST_REGISTRY", "ECOLAURA_TEST_NODE"])?;
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let guest = Self { example: Example::new(name), kubeconfig, registry, runtime };
         guest.down();

@@ -2,7 +2,6 @@
 //! wait, so more of them run at a time than there are processors.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
-#![cfg_attr(feature = "k8s", expect(clippy::print_stderr, reason = "a test"))]
 #![expect(unreachable_pub, reason = "in a test, `pub` says what a module offers to the others")]
 
 #[cfg(feature = "k8s")]

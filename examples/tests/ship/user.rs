@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(any(feature = "aws", feature = "k8s"))]
+use ecolaura_deploy_core::testing::servers;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -177,14 +179,8 @@ impl User {
     /// Somebody whose services run on the cluster that the environment names, if it names one with a node.
     #[cfg(feature = "k8s")]
     pub fn on_cluster(name: &str) -> Option<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let found = variable("ECOLAURA_TEST_KUBECONFIG").zip(variable("ECOLAURA_TEST_REGISTRY"));
-        let Some((kubeconfig, registry)) = found.filter(|_| variable("ECOLAURA_TEST_NODE").is_some()) else {
-            let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
-            assert!(!strict, "no cluster: run the tests by .ci/with-servers");
-            eprintln!("left out: no cluster; .ci/with-servers starts one");
-            return None;
-        };
+        let [kubeconfig, registry, _] =
+            servers::all_named(["ECOLAURA_TEST_KUBECONFIG", "ECOLAURA_TEST_REGISTRY", "ECOLAURA_TEST_NODE"])?;
         let mut user = Self::new(name);
         user.place = ["--kubeconfig", &kubeconfig, "--registry", &registry].map(str::to_owned).to_vec();
         Some(user)
@@ -193,13 +189,7 @@ impl User {
     /// Somebody who has an account, which the servers that the environment names play, if it names some.
     #[cfg(feature = "aws")]
     pub fn in_an_account(name: &str) -> Option<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let Some(endpoint) = variable("ECOLAURA_TEST_AWS") else {
-            let strict = variable("ECOLAURA_TEST_STRICT").is_some_and(|value| value == "1");
-            assert!(!strict, "no account: run the tests by .ci/with-servers");
-            eprintln!("left out: nobody plays AWS; .ci/with-servers starts who does");
-            return None;
-        };
+        let endpoint = servers::named("ECOLAURA_TEST_AWS")?;
         let mut user = Self::new(name);
         user.place = vec!["--aws".to_owned(), user.settings()];
         user.variables = vec![
