@@ -99,7 +99,7 @@ impl<'a> Calls<'a> {
         self.account.writes((self.cx, self.operation), action, resource)
     }
 
-    /// The newest deployments of the profile, newest first.
+    /// The newest deployments of the profile, newest first, as `AppConfig` lists them.
     pub(super) async fn deployments(&self) -> Result<Vec<Deployment>> {
         let (mut found, mut next): (Vec<Deployment>, _) = (Vec::new(), None);
         loop {
@@ -116,7 +116,6 @@ impl<'a> Calls<'a> {
             next = page.next_token;
             let enough = found.iter().filter(|known| known.has_come()).count() >= 2;
             if next.is_none() || enough {
-                found.sort_by_key(|known| std::cmp::Reverse(known.number));
                 return Ok(found);
             }
         }

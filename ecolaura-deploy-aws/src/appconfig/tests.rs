@@ -74,7 +74,7 @@ async fn a_deployment_of_somebody_else_is_a_conflict_and_one_of_ours_is_waited_f
 #[tokio::test(start_paused = true)]
 async fn what_appconfig_takes_back_is_said_with_its_reason_and_has_no_effect() {
     let fake = FakeAppConfig::new(Kind::AppConfig);
-    fake.take_back("alarm `errors` rang");
+    fake.take_back(Some("alarm `errors` rang"));
     let error = flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolloutFailed);
     assert!(error.report().contains("alarm `errors` rang"), "{error:?}");
@@ -90,6 +90,27 @@ async fn a_version_that_was_made_and_not_deployed_says_nothing_and_is_not_deploy
     assert_eq!(flags.get(&cx(), "new-checkout").await.unwrap(), FlagState::new(true, "off"));
     flags.set(&cx(), &switch("off", "on")).await.unwrap();
     assert_eq!(fake.deployed(), ["1", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_an_earlier_attempt_is_not_deployed_over_what_others_changed_since() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.make_version("limits", "high");
+    fake.take_back(Some("alarm `errors` rang"));
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    fake.take_back(None);
+    fake.has_deployed("2");
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!(fake.deployed(), ["1", "3", "2", "4"]);
+    assert_eq!((fake.serves(4, "limits"), fake.serves(4, "new-checkout")), ("high".into(), "on".into()));
+
+    // Nothing else was changed: the version of the first attempt is as good as another.
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    fake.take_back(Some("alarm `errors` rang"));
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    fake.take_back(None);
+    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    assert_eq!((fake.deployed(), fake.versions()), (vec!["1".to_owned(), "2".to_owned(), "2".to_owned()], 2));
 }
 
 #[tokio::test(start_paused = true)]

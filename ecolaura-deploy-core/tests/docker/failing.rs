@@ -1,14 +1,19 @@
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ecolaura_deploy_core::{
     Effect, ErrorKind,
     backend::{ImageBuilder as _, ImageEntry, ImageSpec},
     docker::DockerBuilder,
-    vocabulary::Platform,
+    testing::servers::unique,
+    vocabulary::{Digest, Platform},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixListener,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{UnixListener, UnixStream},
 };
 
 use super::bench::{Bench, cx};
@@ -109,4 +114,57 @@ async fn a_plan_with_an_engine_that_has_no_buildkit_says_so() {
         assert!(error.report().contains("too old") && error.report().contains("18.06.3-ce"), "{}", error.report());
     }
     assert!(!dir.path().join("images").exists(), "nothing was begun");
+}
+
+/// Stands before `engine` at `socket`, and has the image `other` saved whenever one that was built should be.
+fn swap(engine: PathBuf, socket: &Path, other: String) {
+    let listener = UnixListener::bind(socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (engine, other) = (UnixStream::connect(&engine).await.unwrap(), other.clone());
+            let ((mut asked, mut told), (mut answers, mut asks)) = (client.into_split(), engine.into_split());
+            tokio::spawn(async move { copy(&mut answers, &mut told).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(read @ 1..) = asked.read(&mut bytes).await {
+                    let piece = &mut bytes[..read];
+                    let text = String::from_utf8_lossy(piece);
+                    let save = text.split_once(" HTTP/1.1").filter(|(line, _)| line.ends_with("/get"));
+                    if let Some((line, _)) = save {
+                        let end = line.len() - "/get".len();
+                        piece[end - other.len()..end].copy_from_slice(other.as_bytes());
+                    }
+                    if asks.write_all(piece).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn an_engine_that_saves_another_image_than_it_built_is_not_believed() {
+    let Some(bench) = Bench::new("FROM scratch\nCOPY a /\n") else { return };
+    bench.put("a", "a");
+    let curl = |method: &str, target: &str, arguments: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sf", "-X", method, "--unix-socket"]).arg(bench.socket()).args(arguments);
+        assert!(curl.arg(format!("http://docker/v1.41/images/{target}")).output().unwrap().status.success());
+    };
+    // As long as the names that a build gives.
+    let other = Digest::of(unique("other")).to_hex()[..32].to_owned();
+    let archive = bench.layout().with_extension("tar");
+    fs::write(&archive, tar::Builder::new(Vec::new()).into_inner().unwrap()).unwrap();
+    let body = format!("@{}", archive.display());
+    let named = format!("create?fromSrc=-&repo=ecolaura-deploy-build&tag={other}");
+    curl("POST", &named, &["--data-binary", &body, "-H", "Content-Type: application/x-tar"]);
+
+    let socket = bench.layout().with_extension("socket");
+    swap(bench.socket().to_owned(), &socket, other.clone());
+    let error = bench.build(&bench.builder().socket(&socket)).await.unwrap_err();
+    curl("DELETE", &format!("ecolaura-deploy-build:{other}"), &[]);
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Corrupt, Effect::None), "{error:?}");
+    assert!(error.message().contains("saved another image than it built"), "{error}");
+    assert!(!bench.layout().join("index.json").exists());
 }

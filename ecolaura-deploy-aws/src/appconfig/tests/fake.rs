@@ -74,8 +74,7 @@ impl FakeAppConfig {
         };
         let state = State { versions: vec![(document, "the first".to_owned())], ..State::default() };
         let fake = Self(Arc::new(Mutex::new(state)));
-        fake.deploys("flags", "the first");
-        fake.0.lock().unwrap().deployments[0].looks = 0;
+        fake.has_deployed("1");
         fake
     }
 
@@ -90,6 +89,14 @@ impl FakeAppConfig {
         });
     }
 
+    /// Somebody has deployed `version`.
+    pub(super) fn has_deployed(&self, version: &str) {
+        self.deploys("flags", "their own");
+        let mut state = self.0.lock().unwrap();
+        let last = state.deployments.last_mut().unwrap();
+        (last.version, last.looks) = (version.to_owned(), 0);
+    }
+
     /// Somebody makes a version and does not deploy it.
     pub(super) fn make_version(&self, flag: &str, variant: &str) {
         let mut state = self.0.lock().unwrap();
@@ -98,8 +105,9 @@ impl FakeAppConfig {
         state.versions.push((document, "a draft".to_owned()));
     }
 
-    pub(super) fn take_back(&self, why: &str) {
-        self.0.lock().unwrap().take_back = Some(why.to_owned());
+    /// Takes back what is deployed from now on, if there is a reason.
+    pub(super) fn take_back(&self, why: Option<&str>) {
+        self.0.lock().unwrap().take_back = why.map(str::to_owned);
     }
 
     pub(super) fn slow_down(&self) {
@@ -135,6 +143,11 @@ impl FakeAppConfig {
     /// How many looks at a deployment were answered.
     pub(super) fn looked(&self) -> u32 {
         self.0.lock().unwrap().looked
+    }
+
+    /// What a version says that a flag serves.
+    pub(super) fn serves(&self, version: usize, flag: &str) -> Value {
+        self.0.lock().unwrap().versions[version - 1].0["values"][flag]["variant"].clone()
     }
 
     /// How many versions there are.

@@ -198,12 +198,68 @@ fn unknown(offer: &Offer, id: u32) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, fs, path::Path, sync::Mutex, time::Duration};
+
     use super::*;
+    use crate::{
+        Context,
+        docker::{Credential, context, ignore::Ignore},
+        local::image::Problems,
+    };
 
     #[test]
     fn modes_are_as_go_has_them() {
         assert_eq!(as_go(0o644), 0o644);
         assert_eq!(as_go(0o4755), 0o755 | 1 << 23);
         assert_eq!(as_go(0o3777), 0o777 | 1 << 22 | 1 << 20);
+    }
+
+    /// What the engine is sent of a file that `change` befalls after it was measured.
+    fn sent(change: impl FnOnce(&Path)) -> Result<Vec<u8>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        fs::write(&path, vec![b'a'; PIECE + 1]).unwrap();
+        let (cx, mut problems) = (Context::new("test".parse().unwrap()), Problems::default());
+        let entries = context::list((&cx, "test"), dir.path(), &Ignore::default(), &mut problems).unwrap();
+        change(&path);
+
+        let offer = Offer {
+            cx,
+            operation: "test",
+            file: Bytes::new(),
+            entries: entries.into(),
+            secrets: BTreeMap::new(),
+            logins: Arc::new(Credential::Anonymous),
+            told: Mutex::default(),
+            fault: Mutex::default(),
+        };
+        let Node::File(source) = &offer.entries[0].node else { panic!("{:?}", offer.entries) };
+        let (sender, mut messages) = mpsc::channel(WAITING);
+        assert!(content(&offer, source, 0, &Pipe(sender))?);
+        let mut bytes = Vec::new();
+        while let Some(message) = messages.blocking_recv() {
+            bytes.extend(Packet::decode(message.slice(grpc::PREFIX..)).unwrap().data);
+        }
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_file_that_changes_once_it_is_measured_is_named_and_not_built_from() {
+        assert_eq!(sent(|_| ()).unwrap(), vec![b'a'; PIECE + 1]);
+        let changes: [fn(&Path); 4] = [
+            |path| fs::write(path, "shorter").unwrap(),
+            |path| fs::write(path, vec![b'a'; PIECE * 2]).unwrap(),
+            |path| {
+                // Of the same size, an hour later.
+                let later = fs::metadata(path).unwrap().modified().unwrap() + Duration::from_hours(1);
+                fs::write(path, vec![b'b'; PIECE + 1]).unwrap();
+                File::options().append(true).open(path).unwrap().set_modified(later).unwrap();
+            },
+            |path| fs::remove_file(path).unwrap(),
+        ];
+        for change in changes {
+            let error = sent(change).unwrap_err();
+            assert!(error.message().contains("/program"), "{error}");
+        }
     }
 }

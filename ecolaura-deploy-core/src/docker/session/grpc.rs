@@ -18,7 +18,7 @@ const LARGEST: usize = 16 * 1024 * 1024;
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// What comes before a message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 pub(super) type Reply = UnsyncBoxBody<Bytes, Infallible>;
 

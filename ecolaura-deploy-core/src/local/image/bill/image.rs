@@ -142,3 +142,28 @@ fn read(kind: Kind, entry: EntryType, content: &mut dyn Read) -> io::Result<Cont
     content.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
     Ok(if bytes.len() as u64 > DOCUMENT { Err("too large") } else { Ok(bytes) })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::image::MANIFEST;
+
+    #[test]
+    fn a_layer_that_cannot_be_read_keeps_the_bill_from_passing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cx, layout) = (Context::new("test".parse().unwrap()), Layout::new(dir.path()));
+        layout.create("test").unwrap();
+        let layer = layout.store("test", "application/vnd.oci.image.layer.v1.tar+zstd", b"packed").unwrap();
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST,
+            "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}]});
+        let image = layout.store("test", MANIFEST, manifest.to_string().as_bytes()).unwrap();
+
+        let mut bill = Bill::default();
+        bill.image((&cx, "test"), &layout, image.digest).unwrap();
+        let bill: Value = serde_json::from_slice(&bill.write("test").unwrap().unwrap()).unwrap();
+        let component = &bill["components"][0];
+        assert!(component["name"] == layer.digest.to_string() && component["purl"].is_null(), "{bill}");
+    }
+}

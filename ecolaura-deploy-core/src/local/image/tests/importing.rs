@@ -239,6 +239,13 @@ async fn an_entry_that_is_not_what_it_should_be_is_named() {
     let name = format!("blobs/sha256/{}", Digest::of(&base).to_hex());
     let changed = saved.file(&name, vec![1; base.len()]).index(&[image]);
     refused(&changed.bytes(), ErrorKind::Corrupt, &[&name, "digest"]).await;
+
+    let (saved, image) = Saved::new().image("amd64", &base);
+    let name = format!("blobs/sha256/{}", digest(&image).to_hex());
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": []}).to_string();
+    let found = Digest::of(&manifest).to_string();
+    let changed = saved.file(&name, manifest).index(&[image]);
+    refused(&changed.bytes(), ErrorKind::Corrupt, &[&name, "digest", &found]).await;
 }
 
 #[tokio::test]
