@@ -84,13 +84,14 @@ async fn until_stopped(options: Options) -> ExitCode {
 }
 
 async fn run(options: Options, cancel: CancellationToken) -> Result<ExitCode> {
-    if let Some(lines) = storage::only(&options).await? {
+    let cx = Context::new("dev".parse()?);
+    if let Some(lines) = storage::only(&cx, &options).await? {
         say(&lines);
         return Ok(ExitCode::SUCCESS);
     }
-    let session = Session::open(options, cancel).await?;
+    let session = Session::open(&cx, options, cancel).await?;
     if session.options.down {
-        say(&down::stop(&Context::new("dev".parse()?), &session.platform).await?);
+        say(&down::stop(&cx, &session.platform).await?);
         return Ok(ExitCode::SUCCESS);
     }
     if session.options.doctor {

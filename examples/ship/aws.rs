@@ -10,7 +10,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ecolaura_deploy_aws::{
-    Account, S3Cdn, S3RunStore, Scope, SecretsManager,
+    Account, Lifetime, S3Cdn, S3RunStore, Scope, SecretsManager,
     access::{Answer, Policy, simulate},
     ecr::{EcrLogin, EcrRepository, EcrScanner, Mutability, ecr_registry},
     eks::EksCluster,
@@ -50,13 +50,15 @@ pub struct Aws {
 
 impl Aws {
     /// As `file` says. Fails if that is another account than the one of the credentials, or if these end too early.
-    pub async fn open(file: &Path) -> Result<Self> {
+    pub async fn open(cx: &Context, file: &Path) -> Result<Self> {
         let settings = Settings::read_complete(file)?;
-        let cx = Context::new("dev".parse()?);
-        let account = connect(&cx, Some(&settings.region)).await?;
-        account.expect(&cx, &settings.account, &settings.region).await?;
-        account.covers(&cx, PLANNED).await?;
-        let scope = account.scope(&cx).await?;
+        let account = connect(cx, Some(&settings.region)).await?;
+        account.expect(cx, &settings.account, &settings.region).await?;
+        if account.covers(cx, PLANNED).await? == Lifetime::Untold {
+            let minutes = PLANNED.as_secs() / 60;
+            remark(&format!("the credentials do not tell when they end; a release may take {minutes} minutes"));
+        }
+        let scope = account.scope(cx).await?;
         Ok(Self { account, scope, settings })
     }
 
@@ -84,8 +86,8 @@ impl Aws {
         Ok(EcrScanner::new("ecr".parse()?, &self.account).starting())
     }
 
-    /// What a role must be allowed that ships, goes back and cleans up, and nothing more.
-    pub fn policy(&self) -> Result<Policy> {
+    /// What a role must be allowed that ships to `environments`, goes back and cleans up there, and nothing more.
+    pub fn policy(&self, environments: &[EnvironmentName]) -> Result<Policy> {
         let scope = &self.scope;
         let mut grants = vec![EcrLogin::logging_in()];
         grants.extend(S3RunStore::keeping(scope, &self.settings.records, RUNS));
@@ -96,7 +98,8 @@ impl Aws {
             grants.push(self.image_scanner()?.grant(scope, name.as_str()));
             grants.push(self.repository(name).grant(scope));
         }
-        for (environment, place) in &self.settings.environments {
+        for environment in environments {
+            let place = self.settings.place(environment)?;
             let cdn = self.cdn(environment)?;
             grants.extend([cdn.publishing(), cdn.checking(), cdn.cleaning()].concat());
             grants.push(SecretsManager::reading(scope, &place.token()));
@@ -106,19 +109,18 @@ impl Aws {
     }
 
     /// The same as IAM takes it.
-    pub fn document(&self) -> Result<String> {
-        Ok(format!("{:#}", self.policy()?.document()?))
+    pub fn document(&self, environments: &[EnvironmentName]) -> Result<String> {
+        Ok(format!("{:#}", self.policy(environments)?.document()?))
     }
 }
 
 #[async_trait]
 impl Storage for Aws {
-    async fn registry(&self, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>> {
+    async fn registry(&self, cx: &Context, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>> {
         if is_played(&self.account) {
             return Ok(Arc::new(Played::new(near, &self.account)));
         }
-        let cx = Context::new("dev".parse()?);
-        Ok(Arc::new(ecr_registry(&self.account, &cx, "registry".parse()?).await?))
+        Ok(Arc::new(ecr_registry(&self.account, cx, "registry".parse()?).await?))
     }
 
     #[cfg(feature = "k8s")]
@@ -170,8 +172,8 @@ impl Storage for Aws {
         Ok(())
     }
 
-    async fn allowed(&self, cx: &Context) -> Result<()> {
-        match simulate(&self.account, cx, &self.policy()?).await? {
+    async fn allowed(&self, cx: &Context, environments: &[EnvironmentName]) -> Result<()> {
+        match simulate(&self.account, cx, &self.policy(environments)?).await? {
             Answer::Missing { principal, missing } => {
                 let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 let message = format!("{principal} may not do all that a release takes:\n{}", lines.join("\n"));

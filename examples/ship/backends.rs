@@ -54,12 +54,11 @@ pub struct Platform {
 impl Platform {
     /// Opens everything below the folder of `layout`. Makes the empty folders of the records and the cluster there, and
     /// changes nothing else.
-    pub async fn open(layout: &Layout, options: &Options) -> Result<Self> {
-        let cx = Context::new("dev".parse()?);
-        let storage = storage::open(layout, options).await?;
-        let Place { host, registry, cluster, mut inspect } = Place::open(layout, options, storage.as_ref()).await?;
+    pub async fn open(cx: &Context, layout: &Layout, options: &Options) -> Result<Self> {
+        let storage = storage::open(cx, layout, options).await?;
+        let Place { host, registry, cluster, mut inspect } = Place::open(cx, layout, options, storage.as_ref()).await?;
         let (scanner, tolerated) = storage.scanner(&registry)?;
-        let (store, records) = storage.records(&cx).await?;
+        let (store, records) = storage.records(cx).await?;
         let builder = Arc::new(LayoutBuilder::new(layout.at("images"), "images".parse()?));
         let kept = KeptFolders::new(layout.at("kept"));
         inspect.extend(records);
@@ -131,26 +130,26 @@ pub struct Place {
 }
 
 impl Place {
-    async fn open(layout: &Layout, options: &Options, storage: &dyn Storage) -> Result<Self> {
+    async fn open(cx: &Context, layout: &Layout, options: &Options, storage: &dyn Storage) -> Result<Self> {
         #[cfg(feature = "k8s")]
         if let Some(kubeconfig) = &options.kubeconfig {
-            return super::kubernetes::open(kubeconfig, options.registry.as_deref(), storage).await;
+            return super::kubernetes::open(cx, kubeconfig, options.registry.as_deref(), storage).await;
         }
         #[cfg(feature = "k8s")]
-        if let Some(connect) = storage.cluster(&Context::new("dev".parse()?)).await? {
-            return super::kubernetes::within(connect, options.registry.as_deref(), storage).await;
+        if let Some(connect) = storage.cluster(cx).await? {
+            return super::kubernetes::within(cx, connect, options.registry.as_deref(), storage).await;
         }
         if options.kubeconfig.is_some() {
             let message = "--kubeconfig needs a `ship` with Kubernetes in it";
             return Err(Error::invalid("ship.options", message)
                 .advice("compile it with: cargo run --features k8s --example ship -- …"));
         }
-        Self::processes(layout, options, storage).await
+        Self::processes(cx, layout, options, storage).await
     }
 
-    async fn processes(layout: &Layout, options: &Options, storage: &dyn Storage) -> Result<Self> {
+    async fn processes(cx: &Context, layout: &Layout, options: &Options, storage: &dyn Storage) -> Result<Self> {
         let (images, mut inspect) = storage::on_disk(layout)?;
-        let registry = storage.registry(images).await?;
+        let registry = storage.registry(cx, images).await?;
         let processes = ProcessCluster::with_agent(layout.at("cluster"), Arc::clone(&registry), "cluster".parse()?)?
             .idle((!options.keep).then_some(IDLE));
         let processes = ENVIRONMENTS.iter().try_fold(processes, |processes, environment| -> Result<_> {

@@ -14,25 +14,24 @@ use super::{
 
 /// Connects to the cluster of `kubeconfig`, for images in `near` or where `storage` has them. Each environment is a
 /// namespace, made where it is missing.
-pub async fn open(kubeconfig: &Path, near: Option<&str>, storage: &dyn Storage) -> Result<Place> {
-    within(Connect::kubeconfig(kubeconfig), near, storage).await
+pub async fn open(cx: &Context, kubeconfig: &Path, near: Option<&str>, storage: &dyn Storage) -> Result<Place> {
+    within(cx, Connect::kubeconfig(kubeconfig), near, storage).await
 }
 
 /// The same on the cluster that `connect` reaches.
-pub async fn within(connect: Connect, near: Option<&str>, storage: &dyn Storage) -> Result<Place> {
-    let cx = Context::new("dev".parse()?);
+pub async fn within(cx: &Context, connect: Connect, near: Option<&str>, storage: &dyn Storage) -> Result<Place> {
     let Some(host) = storage.registry_host().or_else(|| near.map(str::to_owned)) else {
         return Err(Error::invalid("ship.options", "nodes must know where to pull images from")
             .advice("name a registry: --registry HOST:PORT"));
     };
-    let connection = connect.connect(&cx).await?;
+    let connection = connect.connect(cx).await?;
     let mut cluster = KubernetesCluster::new("cluster".parse()?, connection).registry(&host).create_namespaces();
     for environment in ENVIRONMENTS {
         cluster = cluster.secret_store(storage.secrets(&environment.parse()?)?.0);
     }
     let cluster: Arc<dyn ClusterTarget> = Arc::new(cluster);
     let near = Arc::new(OciRegistry::new("registry".parse()?, &host)?);
-    let registry = storage.registry(near).await?;
+    let registry = storage.registry(cx, near).await?;
     Ok(Place { host: Host::Kubernetes(Arc::clone(&cluster)), registry, cluster, inspect: Vec::new() })
 }
 

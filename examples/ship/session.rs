@@ -6,6 +6,7 @@ use ecolaura_deploy_core::{
     Context, Error, Result,
     event::{EventSink, FanOut, RecordingSink},
     plan::PlanSummary,
+    redact::Redactor,
     report::{RunReport, Style, html, json::JsonLines, terminal::TerminalReporter},
     run::Runner,
     vocabulary::EnvironmentName,
@@ -29,14 +30,16 @@ pub struct Session {
     pub faults: Faults,
     recorded: Arc<RecordingSink>,
     sinks: Vec<Arc<dyn EventSink>>,
+    redactor: Redactor,
     cancel: CancellationToken,
 }
 
 impl Session {
     /// Opens everything that `options` name. Fails with `InvalidInput` for a step or an environment that is not there.
-    pub async fn open(options: Options, cancel: CancellationToken) -> Result<Self> {
+    /// What is opened with `cx` may tell its redactor secrets, which no run of this call repeats.
+    pub async fn open(cx: &Context, options: Options, cancel: CancellationToken) -> Result<Self> {
         options.environments()?;
-        let platform = Platform::open(&Layout::new(&options)?, &options).await?;
+        let platform = Platform::open(cx, &Layout::new(&options)?, &options).await?;
         let recorded = Arc::new(RecordingSink::new());
         let no_color = std::env::var("NO_COLOR").ok();
         let terminal = TerminalReporter::stdout(no_color.as_deref()).quiet(options.quiet);
@@ -45,7 +48,15 @@ impl Session {
             let file = File::create(path).map_err(|error| Error::io("ship.events", path, error))?;
             sinks.push(Arc::new(JsonLines::new(file)));
         }
-        let mut session = Self { options, platform, faults: Faults::default(), recorded, sinks, cancel };
+        let mut session = Self {
+            options,
+            platform,
+            faults: Faults::default(),
+            recorded,
+            sinks,
+            redactor: cx.redactor().clone(),
+            cancel,
+        };
         session.faults = Faults::new(&session.options, &session.steps()?)?;
         Ok(session)
     }
@@ -61,7 +72,7 @@ impl Session {
 
     /// The context for `environment`, which ends when the program is asked to.
     pub fn context(&self, environment: &EnvironmentName) -> Context {
-        Context::new(environment.clone()).with_cancellation(self.cancel.clone())
+        Context::new(environment.clone()).with_redactor(self.redactor.clone()).with_cancellation(self.cancel.clone())
     }
 
     /// A runner whose events go everywhere, to `more`, and to the faults that were asked for.
@@ -91,9 +102,9 @@ impl Session {
 
     /// Refuses what could not work in any of the environments, all of it at once, before anything is changed.
     pub async fn check(&self) -> Result<()> {
-        self.platform.storage.allowed(&self.context(&"dev".parse()?)).await?;
-        let mut wrong = Vec::new();
-        for environment in self.options.environments()? {
+        let (environments, mut wrong) = (self.options.environments()?, Vec::new());
+        self.platform.storage.allowed(&self.context(&"dev".parse()?), &environments).await?;
+        for environment in environments {
             let checked = self.platform.storage.check(&self.context(&environment), &environment).await;
             wrong.extend(checked.err().map(|error| (environment, error)));
         }

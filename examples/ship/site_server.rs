@@ -193,7 +193,8 @@ impl Shown {
     async fn find(root: &Path) -> Result<Self> {
         #[cfg(feature = "aws")]
         if let Some(file) = std::env::var_os(AWS) {
-            return Ok(Self::Buckets(super::aws::Aws::open(Path::new(&file)).await?));
+            let cx = ecolaura_deploy_core::Context::new("dev".parse()?);
+            return Ok(Self::Buckets(super::aws::Aws::open(&cx, Path::new(&file)).await?));
         }
         Ok(Self::Folders(root.to_owned()))
     }

@@ -37,7 +37,7 @@ pub type Looked<T> = (Arc<T>, Vec<Arc<dyn Inspect>>);
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync {
     /// The registry; `near` is one that only this platform has.
-    async fn registry(&self, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>>;
+    async fn registry(&self, cx: &Context, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>>;
 
     /// The host of the registry, where nodes pull, unless it is the near one.
     #[cfg(feature = "k8s")]
@@ -72,8 +72,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes what a platform of one's own begins with, and an operator makes elsewhere.
     fn furnish(&self, environment: &EnvironmentName) -> Result<()>;
 
-    /// Refuses to begin if who we are may not do all that a release takes. Only reads.
-    async fn allowed(&self, _cx: &Context) -> Result<()> {
+    /// Refuses to begin if who we are may not do all that a release to `environments` takes. Only reads.
+    async fn allowed(&self, _cx: &Context, _environments: &[EnvironmentName]) -> Result<()> {
         Ok(())
     }
 
@@ -86,11 +86,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
 /// Opens what `options` say.
 #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "an account is waited for"))]
-pub async fn open(layout: &Layout, options: &Options) -> Result<Arc<dyn Storage>> {
+pub async fn open(cx: &Context, layout: &Layout, options: &Options) -> Result<Arc<dyn Storage>> {
     match &options.aws {
         None => Ok(Arc::new(Folder(layout.clone()))),
         #[cfg(feature = "aws")]
-        Some(file) => Ok(Arc::new(super::aws::Aws::open(file).await?)),
+        Some(file) => Ok(Arc::new(super::aws::Aws::open(cx, file).await?)),
         #[cfg(not(feature = "aws"))]
         Some(_) => Err(without_aws()),
     }
@@ -99,7 +99,7 @@ pub async fn open(layout: &Layout, options: &Options) -> Result<Arc<dyn Storage>
 /// What is asked of an account alone: making what a platform needs there, or telling what it must be allowed. What is to
 /// be printed, if it was that.
 #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "an account is waited for"))]
-pub async fn only(options: &Options) -> Result<Option<Vec<String>>> {
+pub async fn only(cx: &Context, options: &Options) -> Result<Option<Vec<String>>> {
     let Some(file) = &options.aws else { return Ok(None) };
     #[cfg(not(feature = "aws"))]
     return Err(without_aws()).inspect_err(|_: &Error| _ = file);
@@ -110,10 +110,10 @@ pub async fn only(options: &Options) -> Result<Option<Vec<String>>> {
             calls::write_to(calls)?;
         }
         if options.prepare {
-            return prepare::all(file).await.map(Some);
+            return prepare::all(cx, file).await.map(Some);
         }
         match options.policy {
-            true => Ok(Some(vec![Aws::open(file).await?.document()?])),
+            true => Ok(Some(vec![Aws::open(cx, file).await?.document(&options.environments()?)?])),
             false => Ok(None),
         }
     }
@@ -132,7 +132,7 @@ struct Folder(Layout);
 
 #[async_trait]
 impl Storage for Folder {
-    async fn registry(&self, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>> {
+    async fn registry(&self, _cx: &Context, near: Arc<dyn Registry>) -> Result<Arc<dyn Registry>> {
         Ok(near)
     }
 

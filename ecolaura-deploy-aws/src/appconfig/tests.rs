@@ -94,22 +94,23 @@ async fn a_version_that_was_made_and_not_deployed_says_nothing_and_is_not_deploy
 
 #[tokio::test(start_paused = true)]
 async fn a_version_of_an_earlier_attempt_is_not_deployed_over_what_others_changed_since() {
+    let cx = cx();
     let fake = FakeAppConfig::new(Kind::AppConfig);
     fake.make_version("limits", "high");
     fake.take_back(Some("alarm `errors` rang"));
-    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap_err();
     fake.take_back(None);
     fake.has_deployed("2");
-    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap();
     assert_eq!(fake.deployed(), ["1", "3", "2", "4"]);
     assert_eq!((fake.serves(4, "limits"), fake.serves(4, "new-checkout")), ("high".into(), "on".into()));
 
     // Nothing else was changed: the version of the first attempt is as good as another.
     let fake = FakeAppConfig::new(Kind::AppConfig);
     fake.take_back(Some("alarm `errors` rang"));
-    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
+    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap_err();
     fake.take_back(None);
-    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap();
     assert_eq!((fake.deployed(), fake.versions()), (vec!["1".to_owned(), "2".to_owned(), "2".to_owned()], 2));
 }
 

@@ -40,9 +40,14 @@ fn in_an_account_from_nothing_to_the_way_back() {
 
     let second = user.second_release();
     second_page(&second);
-    let run = ship(&["--misbehave", "--env", "dev", "--app", &second]);
+    talkative_build(&second);
+    let (of_dev, events) = (user.path("calls-of-dev"), user.path("events"));
+    let alone = ["--yes", "--env", "dev", "--app", &second, "--calls", &of_dev, "--events", &events];
+    let run = user.ship(&[&alone[..], &["--misbehave"]].concat());
     run.ends_with(1);
     assert_eq!((user.version("dev").as_str(), run.totals("dev").failed_stable), ("1.0.0", 0), "{run}");
+    nobody_reads_the_key(&user, &run.output, &events);
+    a_role_of_one_environment_is_enough_for_it(&user, &of_dev);
     let run = ship(&["--env", "dev", "--app", &second, "--crash-within", "dev/publish-site"]);
     assert_eq!(run.code, None, "aborted: {run}");
     ship(&["--app", &second]).ends_with(0);
@@ -64,6 +69,33 @@ fn in_an_account_from_nothing_to_the_way_back() {
     user.down();
 }
 
+/// Its build says the key that `ship` has from its environment.
+fn talkative_build(app: &str) {
+    let path = Path::new(app).join("web/build/src/main.rs");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let says = "let key = std::env::var(\"AWS_SECRET_ACCESS_KEY\");\n            println!(\"the key is {key:?}\");";
+    let changed = text.replacen("Ok(count) => {\n", &format!("Ok(count) => {{\n            {says}\n"), 1);
+    assert_ne!(changed, text);
+    std::fs::write(path, changed).unwrap();
+}
+
+fn nobody_reads_the_key(user: &User, output: &str, events: &str) {
+    let (report, events) = (user.path("report.html"), std::fs::read_to_string(events).unwrap());
+    assert!(events.contains("the key is Ok(\\\"[redacted]"), "the build has said it");
+    for text in [output, &events, &std::fs::read_to_string(report).unwrap()] {
+        assert!(!text.contains("a-key-for-tests"));
+    }
+}
+
+fn a_role_of_one_environment_is_enough_for_it(user: &User, calls: &str) {
+    let text = user.ship(&["--policy", "--env", "dev"]).output;
+    assert!(text.contains("-dev") && !text.contains("-staging") && !text.contains("-production"), "{text}");
+    let policy = granted(&serde_json::from_str(&text).unwrap());
+    let calls = called(calls);
+    let refused: Vec<_> = calls.iter().filter(|(action, resource)| !policy.allows(action, resource)).collect();
+    assert!(!calls.is_empty() && refused.is_empty(), "called and not granted: {refused:?}");
+}
+
 /// What a visitor sees differs.
 fn second_page(app: &str) {
     let page = Path::new(app).join("web/src/index.html");
@@ -83,21 +115,22 @@ fn is_for_others((action, resource): &(&str, &str)) -> bool {
 
 fn every_call_is_granted_and_hardly_a_grant_is_unused(user: &User, calls: &str) {
     let document: Value = serde_json::from_str(&user.ship(&["--policy"]).output).unwrap();
-    let policy = granted(&document);
-    let text = std::fs::read_to_string(calls).unwrap();
-    let calls: BTreeSet<(String, String)> = text
-        .lines()
-        .map(|line| line.split_once(' ').map(|(action, resource)| (action.to_owned(), resource.to_owned())).unwrap())
-        // Nobody has to be allowed this one.
-        .filter(|(action, _)| action != "sts:GetCallerIdentity")
-        .collect();
-    let calls: Vec<_> = calls.into_iter().collect();
+    let (policy, calls) = (granted(&document), called(calls));
     assert!(calls.len() > 100, "{calls:?}");
     let refused: Vec<_> = calls.iter().filter(|(action, resource)| !policy.allows(action, resource)).collect();
     assert!(refused.is_empty(), "called and not granted: {refused:?}");
     let unused = policy.unused(&calls);
     let unused: Vec<_> = unused.iter().filter(|grant| !is_for_others(grant)).collect();
     assert!(unused.is_empty(), "granted and not called: {unused:?}");
+}
+
+/// What the file `calls` says was called, but for the one call that nobody has to be allowed.
+fn called(calls: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(calls).unwrap();
+    let lines = text.lines().map(|line| line.split_once(' ').unwrap());
+    let lines = lines.filter(|(action, _)| *action != "sts:GetCallerIdentity");
+    let calls: BTreeSet<_> = lines.map(|(action, resource)| (action.to_owned(), resource.to_owned())).collect();
+    calls.into_iter().collect()
 }
 
 /// The grants of a document of IAM.
@@ -130,6 +163,30 @@ fn write(user: &User, settings: &Value) {
     let file = user.settings();
     std::fs::create_dir_all(Path::new(&file).parent().unwrap()).unwrap();
     std::fs::write(file, settings.to_string()).unwrap();
+}
+
+#[test]
+fn what_was_made_before_something_failed_is_found_the_next_time() {
+    let Some(user) = User::in_an_account("aws-again") else { return };
+    own_settings(&user, "again");
+    user.ship(&["--prepare"]).ends_with(0);
+    let made: Value = serde_json::from_str(&std::fs::read_to_string(user.settings()).unwrap()).unwrap();
+    // It ended before the first distribution was noted and might read its bucket, and before a bucket was set up.
+    let mut before = made.clone();
+    before["environments"]["dev"]["distribution"] = "".into();
+    write(&user, &before);
+    let (site, records) = (made["environments"]["dev"]["bucket"].as_str().unwrap(), made["records"].as_str().unwrap());
+    user.takes_from_the_account(&[&format!("/{site}?policy"), &format!("/{records}?lifecycle")]);
+
+    let run = user.ship(&["--prepare"]);
+    run.ends_with(0);
+    let again: Value = serde_json::from_str(&std::fs::read_to_string(user.settings()).unwrap()).unwrap();
+    assert_eq!(again, made, "{run}");
+    for said in [format!("{site} is read by"), format!("{records} ends half uploads")] {
+        assert!(run.output.contains(&said), "no `{said}`: {run}");
+    }
+    assert!(user.ship(&["--prepare"]).output.contains("everything was there"));
+    user.has_started_nothing();
 }
 
 #[test]

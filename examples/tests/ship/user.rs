@@ -207,6 +207,13 @@ impl User {
         self.dir.join("aws.json").display().to_string()
     }
 
+    /// Removes something of the buckets, by its address.
+    #[cfg(feature = "aws")]
+    pub fn takes_from_the_account(&self, addresses: &[&str]) {
+        let endpoint = &self.variables[0].1;
+        addresses.iter().for_each(|path| _ = ask(endpoint.strip_prefix("http://").unwrap(), "DELETE", path).unwrap());
+    }
+
     /// Has nothing to end.
     #[cfg(feature = "aws")]
     pub fn has_started_nothing(&self) {
@@ -413,9 +420,13 @@ fn get(address: &str, path: &str) -> String {
 
 /// The whole answer, its head included.
 pub fn try_get(address: &str, path: &str) -> std::io::Result<String> {
+    ask(address, "GET", path)
+}
+
+fn ask(address: &str, method: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
