@@ -10,7 +10,7 @@ use ecolaura_deploy_core::{
     backend::{FeatureFlags, FlagChange, FlagState},
     pipeline::{Pipeline, constant},
     run::{RunResult, Runner},
-    steps::{Command, SetFlag},
+    steps::{Command, SetFlag, call},
     store::ObjectRunStore,
     testing::conformance::small::flags,
 };
@@ -104,12 +104,24 @@ async fn a_version_of_an_earlier_attempt_is_not_deployed_over_what_others_change
     assert_eq!(fake.deployed(), ["1", "3", "2", "4"]);
     assert_eq!((fake.serves(4, "limits"), fake.serves(4, "new-checkout")), ("high".into(), "on".into()));
 
-    // Nothing else was changed: the version of the first attempt is as good as another.
+    // Nothing else was changed, and it is the same step of the same run: the version of the first attempt is as good as
+    // another.
     let fake = FakeAppConfig::new(Kind::AppConfig);
-    fake.take_back(Some("alarm `errors` rang"));
-    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap_err();
-    fake.take_back(None);
-    flags_of(&fake).set(&cx(), &switch("off", "on")).await.unwrap();
+    let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
+    let tried = fake.clone();
+    let twice = call("switch twice", move |cx, (): ()| {
+        let fake = tried.clone();
+        async move {
+            fake.take_back(Some("alarm `errors` rang"));
+            flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap_err();
+            fake.take_back(None);
+            flags_of(&fake).set(&cx, &switch("off", "on")).await
+        }
+    });
+    pipeline.add("switch", twice, constant(()));
+    let runner = Runner::new(Arc::new(ObjectRunStore::memory()));
+    let plan = runner.plan(&cx(), pipeline).await.unwrap();
+    assert!(matches!(runner.run(&cx(), plan).await.unwrap().result, RunResult::Succeeded));
     assert_eq!((fake.deployed(), fake.versions()), (vec!["1".to_owned(), "2".to_owned(), "2".to_owned()], 2));
 }
 
