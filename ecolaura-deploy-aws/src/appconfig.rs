@@ -103,25 +103,20 @@ impl AppConfigFlags {
         let (environment, profile) =
             (format!("/environment/{environment}"), format!("/configurationprofile/{profile}"));
         vec![
-            Grant::new(["appconfig:ListDeployments", "appconfig:StartDeployment"], [of(environment.clone())]),
-            Grant::new(["appconfig:GetDeployment"], [of(format!("{environment}/deployment/*"))]),
+        let (around, versions) = (of(String::new()), of(format!("{profile}/hostedconfigurationversion/*")));
+        let deployments = of(format!("{environment}/deployment/*"));
+        let (environment, profile) = (of(environment), of(profile));
+        let strategy = scope.arn("appconfig", format_args!("deploymentstrategy/{strategy}"));
+        // IAM asks for everything that the thing is in, too.
+            Grant::new(["appconfig:ListDeployments"], [around.clone(), environment.clone()]),
+            Grant::new(["appconfig:GetDeployment"], [around.clone(), environment.clone(), deployments]),
             Grant::new(
-                [
-                    "appconfig:CreateHostedConfigurationVersion",
-                    "appconfig:ListHostedConfigurationVersions",
-                    "appconfig:StartDeployment",
-                ],
-                [of(profile.clone())],
-            ),
-            Grant::new(
-                ["appconfig:GetHostedConfigurationVersion"],
-                [of(format!("{profile}/hostedconfigurationversion/*"))],
-            ),
-            Grant::new(
-                ["appconfig:StartDeployment"],
-                [of(String::new()), scope.arn("appconfig", format_args!("deploymentstrategy/{strategy}"))],
+                ["appconfig:CreateHostedConfigurationVersion", "appconfig:ListHostedConfigurationVersions"],
+                [around.clone(), profile.clone()],
             ),
         ]
+            Grant::new(["appconfig:GetHostedConfigurationVersion"], [around.clone(), profile.clone(), versions]),
+            Grant::new(["appconfig:StartDeployment"], [around, environment, profile, strategy]),
     }
 
     async fn calls<'a>(&'a self, within: (&'a Context, &'static str)) -> Result<Calls<'a>> {

@@ -17,7 +17,7 @@ use ecolaura_deploy_core::{
 
 use self::fake::{FakeAppConfig, Kind};
 use super::AppConfigFlags;
-use crate::{fake::cx, granted};
+use crate::{access::Policy, fake::cx, granted};
 
 fn flags_of(fake: &FakeAppConfig) -> AppConfigFlags {
     AppConfigFlags::new("appconfig".parse().unwrap(), &fake.serve().account(1), "app", "prod", "flags")
@@ -176,6 +176,32 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
     flags.get(&cx(), "new-checkout").await.unwrap();
     let scope = fake.serve().account(1).scope(&cx()).await.unwrap();
     granted::exactly(&calls, flags.grants(&scope));
+}
+
+#[tokio::test]
+async fn each_action_is_granted_on_every_kind_of_resource_that_iam_asks_for() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    let scope = fake.serve().account(1).scope(&cx()).await.unwrap();
+    let policy = Policy::of(flags_of(&fake).grants(&scope));
+    let (application, environment) = ("application/app", "application/app/environment/prod");
+    let (profile, version) = ("application/app/configurationprofile/flags", "/hostedconfigurationversion/7");
+    let (deployment, version) = (format!("{environment}/deployment/7"), format!("{profile}{version}"));
+    let strategy = "deploymentstrategy/AppConfig.AllAtOnce";
+    // By the Service Authorization Reference.
+    let required: [(&str, &[&str]); 6] = [
+        ("CreateHostedConfigurationVersion", &[application, profile]),
+        ("GetDeployment", &[application, environment, &deployment]),
+        ("GetHostedConfigurationVersion", &[application, profile, &version]),
+        ("ListDeployments", &[application, environment]),
+        ("ListHostedConfigurationVersions", &[application, profile]),
+        ("StartDeployment", &[application, environment, profile, strategy]),
+    ];
+    for (action, resources) in required {
+        for resource in resources {
+            let arn = scope.arn("appconfig", resource);
+            assert!(policy.allows(&format!("appconfig:{action}"), &arn), "{action} on {arn}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
