@@ -7,7 +7,7 @@ use aws_sdk_appconfig::{
         start_deployment::StartDeploymentError,
     },
     primitives::Blob,
-    types::DeploymentState as State,
+    types::{DeploymentEvent, DeploymentEventType, DeploymentState as State},
 };
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result};
 
@@ -250,9 +250,15 @@ impl<'a> Calls<'a> {
         if deployment.goes_on(accept_baking) {
             return Ok(Looked::GoesOn { state: deployment.state, percent: percent.map_or(0, u64::from) });
         }
-        let why = seen.event_log().first().and_then(|event| event.description()).unwrap_or("no reason given");
-        Ok(Looked::Ended(Ended { complete: deployment.has_come(), why: why.to_owned() }))
+        Ok(Looked::Ended(Ended { complete: deployment.has_come(), why: why(seen.event_log()) }))
     }
+}
+
+/// Why a deployment was taken back, by its events, newest first: where that began, not where it was done.
+fn why(events: &[DeploymentEvent]) -> String {
+    let began = |event: &&DeploymentEvent| event.event_type() == Some(&DeploymentEventType::RollbackStarted);
+    let event = events.iter().find(began).or(events.first());
+    event.and_then(DeploymentEvent::description).unwrap_or("no reason given").to_owned()
 }
 
 /// A description travels in a header, which takes no other letters.
