@@ -9,7 +9,7 @@ use ecolaura_deploy_core::{
     ErrorKind, Verdict,
     backend::{Measure, MetricQuery, MetricSource, Track},
     clock::FixedClock,
-    step::Step as _,
+    step::{Planned, Step as _},
     testing::conformance::small::metrics,
     vocabulary::ServiceName,
 };
@@ -158,6 +158,7 @@ async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
     let fake = fake.composite("site", "OK").composite("shop", "ALARM").serve();
     let alarms = |names: &[&str]| Alarms::new(&fake.account(1), names.iter().copied());
     let gate = AlarmGate::new(Arc::new(alarms(&["calm", "site"])));
+    assert!(gate.plan(&cx(), Planned::Known(true)).await.unwrap().warnings.is_empty());
     gate.apply(&cx(), true).await.unwrap();
     assert!(gate.asks_again(), "an alarm may ring since");
     for (names, verdict, said) in [
@@ -168,6 +169,9 @@ async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
         (&[], Verdict::NoData, "no alarm is named"),
     ] {
         assert_eq!(alarms(names).verdict(&cx()).await.unwrap().0, verdict, "{names:?}");
+        let plan = AlarmGate::<bool>::new(Arc::new(alarms(names))).plan(&cx(), Planned::Known(true)).await.unwrap();
+        assert!(plan.warnings.iter().any(|line| line.contains(said)), "{:?}", plan.warnings);
+        assert!(!plan.warnings.iter().any(|line| line.contains("calm")), "{:?}", plan.warnings);
         let error = AlarmGate::new(Arc::new(alarms(names))).apply(&cx(), true).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::GateRefused);
         assert!(error.report().contains(said) && !error.report().contains("calm"), "{error:?}");
