@@ -6,7 +6,7 @@ use ecolaura_deploy_core::{
     Admitted, Effect,
     pipeline::{Pipeline, constant},
     run::RunResult,
-    step::{Planned, Step as _},
+    step::{Planned, Probed, Step as _},
 };
 
 use super::world::*;
@@ -137,6 +137,19 @@ async fn a_name_that_another_database_has_is_a_conflict_that_names_it() {
     let (database, admitted) = verified(&world).await;
     let aside = admitted.subject().aside.name().to_owned();
     let restore = "Action=RestoreDBInstanceToPointInTime&SourceDBInstanceIdentifier=shop";
+#[tokio::test(start_paused = true)]
+async fn an_old_database_that_is_busy_with_something_else_is_not_taken_for_one_that_is_being_renamed() {
+    let world = world();
+    let (database, admitted) = verified(&world).await;
+    // Somebody takes a snapshot.
+    world.rds.set_status("shop", "backing-up");
+    let switch = SwitchDatabase::new(&database, AcceptedLoss::of_the_last(Duration::from_secs(1), "INC-7"));
+    assert_eq!(switch.probe(&cx(), admitted.clone()).await.unwrap(), Probed::NotDone);
+    let error = switch.apply(&cx(), admitted).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::GateRefused, Effect::None), "{error:?}");
+    assert!(world.listing().contains(&"shop db-FAKE0001 backing-up".to_owned()), "{:?}", world.listing());
+}
+
     assert_eq!(world.rds.answer(&format!("{restore}&TargetDBInstanceIdentifier={aside}")).0, 200);
     world.rds.set_status(&aside, "available");
     let error = SwitchDatabase::new(&database, accepted()).apply(&cx(), admitted).await.unwrap_err();
