@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::moves::{Move, Place, moves, place};
 use super::{
-    calls::{Asked, Calls},
+    calls::Calls,
     database::{Database, Endpoint, RdsDatabase},
     loss::AcceptedLoss,
     restore::target,
@@ -132,7 +132,7 @@ impl Walk<'_> {
             self.calls.serves(&step.from).await?;
         }
         let asked = self.calls.rename(&step.from, step.to.name(), step.protected).await?;
-        Ok(if asked == Asked::Begun { "renaming" } else { "busy" }.to_owned())
+        Ok(asked.status("renaming"))
     }
 
     /// `error` behind the last rename.
