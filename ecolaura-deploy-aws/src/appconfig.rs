@@ -38,7 +38,8 @@ const OURS: &str = "ecolaura-deploy";
 ///
 /// The document is one of `AppConfig`'s own feature flags, or of flagd's form in a profile of free form. A flag of the
 /// first is what its attribute `variant` says, whose values must be listed; without that attribute it is `on` where it is
-/// enabled and `off` where not. What the document says otherwise stays.
+/// enabled and `off` where not. One that has variants of `AppConfig`'s own, with rules, is `Unsupported`. What the document
+/// says otherwise stays.
 ///
 /// A change is a new version that is deployed, or the version before if that says the same. The state of a flag is that
 /// of the last deployment that completed: a version that was made and not deployed says nothing. Deployments of ours that
@@ -102,25 +103,20 @@ impl AppConfigFlags {
         let of = |rest: String| scope.arn("appconfig", format_args!("application/{application}{rest}"));
         let (environment, profile) =
             (format!("/environment/{environment}"), format!("/configurationprofile/{profile}"));
+        let (around, versions) = (of(String::new()), of(format!("{profile}/hostedconfigurationversion/*")));
+        let deployments = of(format!("{environment}/deployment/*"));
+        let (environment, profile) = (of(environment), of(profile));
+        let strategy = scope.arn("appconfig", format_args!("deploymentstrategy/{strategy}"));
+        // IAM asks for everything that the thing is in, too.
         vec![
-            Grant::new(["appconfig:ListDeployments", "appconfig:StartDeployment"], [of(environment.clone())]),
-            Grant::new(["appconfig:GetDeployment"], [of(format!("{environment}/deployment/*"))]),
+            Grant::new(["appconfig:ListDeployments"], [around.clone(), environment.clone()]),
+            Grant::new(["appconfig:GetDeployment"], [around.clone(), environment.clone(), deployments]),
             Grant::new(
-                [
-                    "appconfig:CreateHostedConfigurationVersion",
-                    "appconfig:ListHostedConfigurationVersions",
-                    "appconfig:StartDeployment",
-                ],
-                [of(profile.clone())],
+                ["appconfig:CreateHostedConfigurationVersion", "appconfig:ListHostedConfigurationVersions"],
+                [around.clone(), profile.clone()],
             ),
-            Grant::new(
-                ["appconfig:GetHostedConfigurationVersion"],
-                [of(format!("{profile}/hostedconfigurationversion/*"))],
-            ),
-            Grant::new(
-                ["appconfig:StartDeployment"],
-                [of(String::new()), scope.arn("appconfig", format_args!("deploymentstrategy/{strategy}"))],
-            ),
+            Grant::new(["appconfig:GetHostedConfigurationVersion"], [around.clone(), profile.clone(), versions]),
+            Grant::new(["appconfig:StartDeployment"], [around, environment, profile, strategy]),
         ]
     }
 

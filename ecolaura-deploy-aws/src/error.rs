@@ -97,6 +97,12 @@ impl Call<'_> {
         }
     }
 
+    /// What AWS says to this call, of a refusal that is no failure yet.
+    #[cfg(feature = "rds")]
+    pub(crate) fn words(&self, refusal: &impl ProvideErrorMetadata) -> String {
+        clean(self.cx, refusal.message().unwrap_or("no reason given"))
+    }
+
     /// The error of this call.
     pub(crate) fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> Error
     where

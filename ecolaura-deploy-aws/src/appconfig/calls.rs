@@ -7,7 +7,7 @@ use aws_sdk_appconfig::{
         start_deployment::StartDeploymentError,
     },
     primitives::Blob,
-    types::DeploymentState as State,
+    types::{DeploymentEvent, DeploymentEventType, DeploymentState as State},
 };
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result};
 
@@ -91,6 +91,13 @@ impl<'a> Calls<'a> {
         self.arn(&format!("/configurationprofile/{}", self.place.profile))
     }
 
+    /// Says that a call needs `action` on `resources` too, which IAM asks for beside its own.
+    fn implies<const N: usize>(action: &'static str, resources: [String; N]) {
+        for resource in resources {
+            tracing::debug!(target: CALLS, action, resource, "implied");
+        }
+    }
+
     fn reads(&self, action: &'static str, resource: String) -> Call<'_> {
         self.account.reads((self.cx, self.operation), action, resource)
     }
@@ -103,6 +110,7 @@ impl<'a> Calls<'a> {
     pub(super) async fn deployments(&self) -> Result<Vec<Deployment>> {
         let (mut found, mut next): (Vec<Deployment>, _) = (Vec::new(), None);
         loop {
+            Self::implies("appconfig:ListDeployments", [self.arn("")]);
             let call = self.reads("appconfig:ListDeployments", self.environment());
             let request = self.client.list_deployments().application_id(&self.place.application);
             let request = request.environment_id(&self.place.environment).set_next_token(next);
@@ -128,6 +136,7 @@ impl<'a> Calls<'a> {
             Error::new(ErrorKind::Unsupported, self.operation, message).with("profile", &self.place.profile)
         })?;
         let arn = format!("{}/hostedconfigurationversion/{number}", self.profile());
+        Self::implies("appconfig:GetHostedConfigurationVersion", [self.arn(""), self.profile()]);
         let call = self.reads("appconfig:GetHostedConfigurationVersion", arn);
         let request = self.client.get_hosted_configuration_version().application_id(&self.place.application);
         let request = request.configuration_profile_id(&self.place.profile).version_number(number);
@@ -140,6 +149,7 @@ impl<'a> Calls<'a> {
     pub(super) async fn newest(&self) -> Result<Option<(String, String)>> {
         let (mut newest, mut next): (Option<(i32, String)>, _) = (None, None);
         loop {
+            Self::implies("appconfig:ListHostedConfigurationVersions", [self.arn("")]);
             let call = self.reads("appconfig:ListHostedConfigurationVersions", self.profile());
             let request = self.client.list_hosted_configuration_versions().application_id(&self.place.application);
             let request = request.configuration_profile_id(&self.place.profile).set_next_token(next);
@@ -168,6 +178,7 @@ impl<'a> Calls<'a> {
     /// Makes a version behind `newest`. Versions are never changed. Fails with `Conflict` if somebody else made one
     /// meanwhile; one that an attempt made whose answer was lost is taken.
     pub(super) async fn create(&self, document: &Document, newest: Option<String>, what: &str) -> Result<String> {
+        Self::implies("appconfig:CreateHostedConfigurationVersion", [self.arn("")]);
         let call = self.writes("appconfig:CreateHostedConfigurationVersion", self.profile());
         let request = self.client.create_hosted_configuration_version().application_id(&self.place.application);
         let request = request.configuration_profile_id(&self.place.profile).content_type("application/json");
@@ -188,9 +199,7 @@ impl<'a> Calls<'a> {
     pub(super) async fn start(&self, version: &str, what: &str) -> Result<i32> {
         let Place { application, environment, profile, strategy } = self.place;
         let strategy_arn = self.scope.arn("appconfig", format_args!("deploymentstrategy/{strategy}"));
-        for resource in [self.arn(""), self.profile(), strategy_arn] {
-            tracing::debug!(target: CALLS, action = "appconfig:StartDeployment", resource, "implied");
-        }
+        Self::implies("appconfig:StartDeployment", [self.arn(""), self.profile(), strategy_arn]);
         let call = self.writes("appconfig:StartDeployment", self.environment());
         let request = self.client.start_deployment().application_id(application).environment_id(environment);
         let request = request.configuration_profile_id(profile).configuration_version(version);
@@ -221,6 +230,7 @@ impl<'a> Calls<'a> {
 
     async fn get(&self, number: i32) -> Result<aws_sdk_appconfig::operation::get_deployment::GetDeploymentOutput> {
         let arn = format!("{}/deployment/{number}", self.environment());
+        Self::implies("appconfig:GetDeployment", [self.arn(""), self.environment()]);
         let call = self.reads("appconfig:GetDeployment", arn);
         let request = self.client.get_deployment().application_id(&self.place.application);
         call.send(request.environment_id(&self.place.environment).deployment_number(number).send()).await
@@ -240,9 +250,15 @@ impl<'a> Calls<'a> {
         if deployment.goes_on(accept_baking) {
             return Ok(Looked::GoesOn { state: deployment.state, percent: percent.map_or(0, u64::from) });
         }
-        let why = seen.event_log().first().and_then(|event| event.description()).unwrap_or("no reason given");
-        Ok(Looked::Ended(Ended { complete: deployment.has_come(), why: why.to_owned() }))
+        Ok(Looked::Ended(Ended { complete: deployment.has_come(), why: why(seen.event_log()) }))
     }
+}
+
+/// Why a deployment was taken back, by its events, newest first: where that began, not where it was done.
+fn why(events: &[DeploymentEvent]) -> String {
+    let began = |event: &&DeploymentEvent| event.event_type() == Some(&DeploymentEventType::RollbackStarted);
+    let event = events.iter().find(began).or(events.first());
+    event.and_then(DeploymentEvent::description).unwrap_or("no reason given").to_owned()
 }
 
 /// A description travels in a header, which takes no other letters.

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 /// The attribute that says which variant is served.
 const VARIANT: &str = "variant";
 
+/// What a flag has in the place of one value if `AppConfig` itself chooses between several by rules.
+const RULED: &str = "_variants";
+
 /// A document of `AppConfig`'s feature flags, or of flagd's.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Document {
@@ -104,11 +107,18 @@ impl Document {
     }
 
     fn known(&self, operation: &'static str, flag: &str) -> Result<&Value> {
-        self.json["flags"].get(flag).ok_or_else(|| {
+        let known = self.json["flags"].get(flag).ok_or_else(|| {
             let there = self.json["flags"].as_object().into_iter().flat_map(Map::keys);
             let there = there.map(String::as_str).collect::<Vec<_>>().join(", ");
             Error::new(ErrorKind::NotFound, operation, format!("there is no flag `{flag}`; there are: {there}"))
-        })
+        })?;
+        if self.form == Form::AppConfig && self.json["values"][flag].get(RULED).is_some() {
+            let message = format!("`{flag}` has variants that AppConfig chooses between by rules (`{RULED}`)");
+            return Err(Error::new(ErrorKind::Unsupported, operation, message)
+                .with("expected", "one value for everybody")
+                .advice("switch it in AppConfig, or take its variants away"));
+        }
+        Ok(known)
     }
 }
 
@@ -147,6 +157,23 @@ mod tests {
         assert_eq!(again.json["values"]["b"], json!({"enabled": true, "limit": 3}));
         let newer = text.replace("false", "true").replace("\"x\"", "\"y\"");
         assert!(again.says_the_same(&Document::read("flags.set", newer.as_bytes()).unwrap()));
+    }
+
+    #[test]
+    fn a_flag_with_variants_by_rules_is_neither_read_nor_written() {
+        let text = r#"{"version": "1", "flags": {"a": {"name": "a"}, "b": {"name": "b"}}, "values": {"b": {"enabled": true},
+            "a": {"_variants": [{"name": "some", "enabled": true, "rule": "(eq $tier \"beta\")"}, {"name": "others"}]}}}"#;
+        let mut document = Document::read("flags.set", text.as_bytes()).unwrap();
+        let before = document.clone();
+        for error in [
+            document.state("flags.get", "a").unwrap_err(),
+            document.set("flags.set", "a", &FlagState::new(true, "on")).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.report().contains("`a` has variants that AppConfig chooses between"), "{error:?}");
+        }
+        assert_eq!(document, before);
+        assert_eq!(document.state("flags.get", "b").unwrap(), FlagState::new(true, "on"));
     }
 
     #[test]

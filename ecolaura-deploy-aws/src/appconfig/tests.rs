@@ -10,14 +10,14 @@ use ecolaura_deploy_core::{
     backend::{FeatureFlags, FlagChange, FlagState},
     pipeline::{Pipeline, constant},
     run::{RunResult, Runner},
-    steps::{Command, SetFlag},
+    steps::{Command, SetFlag, call},
     store::ObjectRunStore,
     testing::conformance::small::flags,
 };
 
 use self::fake::{FakeAppConfig, Kind};
 use super::AppConfigFlags;
-use crate::{fake::cx, granted};
+use crate::{access::Policy, fake::cx, granted};
 
 fn flags_of(fake: &FakeAppConfig) -> AppConfigFlags {
     AppConfigFlags::new("appconfig".parse().unwrap(), &fake.serve().account(1), "app", "prod", "flags")
@@ -92,25 +92,37 @@ async fn a_version_that_was_made_and_not_deployed_says_nothing_and_is_not_deploy
     assert_eq!(fake.deployed(), ["1", "3"]);
 }
 
+/// One step switches, is taken back, and switches again after `between`.
+async fn switch_twice(fake: &FakeAppConfig, between: fn(&FakeAppConfig)) {
+    let mut pipeline = Pipeline::new("shop".parse().unwrap(), "dev".parse().unwrap());
+    let tried = fake.clone();
+    let twice = call("switch twice", move |cx, (): ()| {
+        let fake = tried.clone();
+        async move {
+            fake.take_back(Some("alarm `errors` rang"));
+            flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap_err();
+            fake.take_back(None);
+            between(&fake);
+            flags_of(&fake).set(&cx, &switch("off", "on")).await
+        }
+    });
+    pipeline.add("switch", twice, constant(()));
+    let runner = Runner::new(Arc::new(ObjectRunStore::memory()));
+    let plan = runner.plan(&cx(), pipeline).await.unwrap();
+    assert!(matches!(runner.run(&cx(), plan).await.unwrap().result, RunResult::Succeeded));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_version_of_an_earlier_attempt_is_not_deployed_over_what_others_changed_since() {
-    let cx = cx();
     let fake = FakeAppConfig::new(Kind::AppConfig);
     fake.make_version("limits", "high");
-    fake.take_back(Some("alarm `errors` rang"));
-    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap_err();
-    fake.take_back(None);
-    fake.has_deployed("2");
-    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap();
+    switch_twice(&fake, |fake| fake.has_deployed("2")).await;
     assert_eq!(fake.deployed(), ["1", "3", "2", "4"]);
     assert_eq!((fake.serves(4, "limits"), fake.serves(4, "new-checkout")), ("high".into(), "on".into()));
 
     // Nothing else was changed: the version of the first attempt is as good as another.
     let fake = FakeAppConfig::new(Kind::AppConfig);
-    fake.take_back(Some("alarm `errors` rang"));
-    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap_err();
-    fake.take_back(None);
-    flags_of(&fake).set(&cx, &switch("off", "on")).await.unwrap();
+    switch_twice(&fake, |_| ()).await;
     assert_eq!((fake.deployed(), fake.versions()), (vec!["1".to_owned(), "2".to_owned(), "2".to_owned()], 2));
 }
 
@@ -165,6 +177,32 @@ async fn every_call_is_granted_and_no_grant_is_unused() {
     flags.get(&cx(), "new-checkout").await.unwrap();
     let scope = fake.serve().account(1).scope(&cx()).await.unwrap();
     granted::exactly(&calls, flags.grants(&scope));
+}
+
+#[tokio::test]
+async fn each_action_is_granted_on_every_kind_of_resource_that_iam_asks_for() {
+    let fake = FakeAppConfig::new(Kind::AppConfig);
+    let scope = fake.serve().account(1).scope(&cx()).await.unwrap();
+    let policy = Policy::of(flags_of(&fake).grants(&scope));
+    let (application, environment) = ("application/app", "application/app/environment/prod");
+    let (profile, version) = ("application/app/configurationprofile/flags", "/hostedconfigurationversion/7");
+    let (deployment, version) = (format!("{environment}/deployment/7"), format!("{profile}{version}"));
+    let strategy = "deploymentstrategy/AppConfig.AllAtOnce";
+    // By the Service Authorization Reference.
+    let required: [(&str, &[&str]); 6] = [
+        ("CreateHostedConfigurationVersion", &[application, profile]),
+        ("GetDeployment", &[application, environment, &deployment]),
+        ("GetHostedConfigurationVersion", &[application, profile, &version]),
+        ("ListDeployments", &[application, environment]),
+        ("ListHostedConfigurationVersions", &[application, profile]),
+        ("StartDeployment", &[application, environment, profile, strategy]),
+    ];
+    for (action, resources) in required {
+        for resource in resources {
+            let arn = scope.arn("appconfig", resource);
+            assert!(policy.allows(&format!("appconfig:{action}"), &arn), "{action} on {arn}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

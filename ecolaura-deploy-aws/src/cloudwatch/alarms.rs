@@ -102,6 +102,11 @@ fn worst(states: &[(Verdict, String)]) -> Verdict {
     verdicts.max_by_key(|verdict| rank(*verdict)).unwrap_or(Verdict::NoData)
 }
 
+/// What speaks against passing.
+fn against(states: Vec<(Verdict, String)>) -> Vec<String> {
+    states.into_iter().filter(|(verdict, _)| *verdict != Verdict::Pass).map(|(_, line)| line).collect()
+}
+
 impl fmt::Debug for Alarms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarms").field("names", &self.names).finish_non_exhaustive()
@@ -115,7 +120,8 @@ impl Analyst for Alarms {
     }
 }
 
-/// Lets a subject pass while no alarm rings. A process that goes on with a run looks again.
+/// Lets a subject pass while no alarm rings. The plan warns of those that would not let it pass now. A process that goes
+/// on with a run looks again.
 #[derive(Debug, Clone)]
 pub struct AlarmGate<T> {
     alarms: Arc<Alarms>,
@@ -148,8 +154,10 @@ impl<T: Leaf> Step for AlarmGate<T> {
         true
     }
 
-    async fn plan(&self, _cx: &Context, subject: Planned<T>) -> Result<StepPlan<Admitted<T>>> {
-        Ok(StepPlan::gate(subject.known().map(|subject| Admitted::by_gate(self.kind(), subject.clone()))))
+    async fn plan(&self, cx: &Context, subject: Planned<T>) -> Result<StepPlan<Admitted<T>>> {
+        let plan = StepPlan::gate(subject.known().map(|subject| Admitted::by_gate(self.kind(), subject.clone())));
+        let said = against(self.alarms.states(cx).await?);
+        Ok(said.into_iter().fold(plan, |plan, line| plan.warning(format!("would be refused now: {line}"))))
     }
 
     async fn apply(&self, cx: &Context, subject: T) -> Result<Applied<Admitted<T>, NoUndo>> {
@@ -159,8 +167,8 @@ impl<T: Leaf> Step for AlarmGate<T> {
         if verdict == Verdict::Pass {
             return Ok(Applied::new(Admitted::by_gate(self.kind(), subject)));
         }
-        let said: Vec<_> = states.into_iter().filter(|(one, _)| *one != Verdict::Pass).map(|(_, line)| line).collect();
-        Err(Error::new(ErrorKind::GateRefused, OPERATION, format!("{verdict:?}: {}", said.join("; ")))
+        let said = against(states).join("; ");
+        Err(Error::new(ErrorKind::GateRefused, OPERATION, format!("{verdict:?}: {said}"))
             .advice("see to what rings, then run again"))
     }
 }

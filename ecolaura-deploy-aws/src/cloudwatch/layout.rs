@@ -82,7 +82,8 @@ impl Layout {
     }
 }
 
-/// What has to be asked for an answer. Every one asks for the requests too: they stand behind the value.
+/// What has to be asked for an answer, in points of `period` seconds. Every one asks for the requests too: they stand
+/// behind the value.
 pub(super) fn asked(layout: &Layout, query: &MetricQuery, period: i32) -> Result<Vec<MetricDataQuery>> {
     let (namespace, [requests, errors, latency]) = layout.names();
     let dimensions = layout.dimensions(query)?;

@@ -7,13 +7,14 @@ use aws_sdk_cloudwatch::{Client, types::ScanBy};
 use aws_smithy_types::DateTime;
 use ecolaura_deploy_core::{
     Context, Result,
-    backend::{MetricQuery, MetricSource, Sample},
+    backend::{Measure, MetricQuery, MetricSource, Sample},
     vocabulary::Name,
 };
+use jiff::Timestamp;
 
 use super::{
     layout::{Layout, asked},
-    reading::{Reading, span},
+    reading::{Reading, Span},
 };
 use crate::{Account, access::Grant};
 
@@ -21,6 +22,9 @@ const OPERATION: &str = "cloudwatch.query";
 
 /// How fine most metrics are.
 const PERIOD: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+/// The shortest period that all metrics have, in seconds.
+const MINUTE: i32 = 60;
 
 /// How late points come.
 const LAG: Duration = Duration::from_mins(1);
@@ -30,6 +34,10 @@ const LAG: Duration = Duration::from_mins(1);
 /// Points are of whole minutes, and come late: a question about the last five minutes is answered with five whole
 /// minutes that ended at least one minute ago. A shorter window than a minute is answered with one. An answer that
 /// `CloudWatch` gives only a part of is an error, not a small number.
+///
+/// An [expression](Measure::Expression) is asked for one point over the whole window, in whole minutes, since rates, means
+/// and percentiles do not add up. It may name the number of requests as `requests`. One that answers with several points,
+/// with several series (of `SEARCH`, or `GROUP BY`), or with a point of another time is an error.
 pub struct CloudWatchMetrics {
     name: Name,
     account: Account,
@@ -56,6 +64,15 @@ impl CloudWatchMetrics {
         Self { lag, ..self }
     }
 
+    fn span(&self, now: Timestamp, query: &MetricQuery) -> Span {
+        let period = i32::try_from(self.period.get()).unwrap_or(i32::MAX);
+        match query.measure {
+            // A period of a minute and more is one of whole minutes.
+            Measure::Expression { .. } => Span::of(now, query.window, period.max(MINUTE), self.lag).in_one(),
+            _ => Span::of(now, query.window, period, self.lag),
+        }
+    }
+
     /// What reading takes. `CloudWatch` does not tell metrics apart in policies.
     pub fn reading() -> Grant {
         Grant::new(["cloudwatch:GetMetricData"], ["*"])
@@ -70,14 +87,13 @@ impl MetricSource for CloudWatchMetrics {
 
     async fn query(&self, cx: &Context, query: &MetricQuery) -> Result<Sample> {
         cx.check(OPERATION)?;
-        let period = i32::try_from(self.period.get()).unwrap_or(i32::MAX);
-        let queries = asked(&self.layout, query, period)?;
-        let (start, end) = span(cx.clock().now(), query.window, i64::from(period), self.lag);
+        let span = self.span(cx.clock().now(), query);
+        let queries = asked(&self.layout, query, span.period)?;
         let (mut reading, mut next) = (Reading::default(), None);
         loop {
             let call = self.account.reads((cx, OPERATION), "cloudwatch:GetMetricData", "*");
             let request = self.client.get_metric_data().set_metric_data_queries(Some(queries.clone()));
-            let request = request.start_time(DateTime::from_secs(start)).end_time(DateTime::from_secs(end));
+            let request = request.start_time(DateTime::from_secs(span.start)).end_time(DateTime::from_secs(span.end));
             let page = call.send(request.scan_by(ScanBy::TimestampAscending).set_next_token(next).send()).await?;
             for message in page.messages.unwrap_or_default() {
                 cx.warn(format!("CloudWatch: {}", message.value.or(message.code).unwrap_or_default()));
@@ -85,7 +101,7 @@ impl MetricSource for CloudWatchMetrics {
             reading.add(page.metric_data_results.unwrap_or_default());
             next = page.next_token;
             if next.is_none() {
-                return Ok(reading.whole()?.sample(&query.measure));
+                return reading.whole()?.sample(&query.measure, span);
             }
         }
     }

@@ -1,8 +1,12 @@
 //! What the answers amount to: pure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_sdk_cloudwatch::types::{MetricDataResult, StatusCode};
+use aws_smithy_types::DateTime;
 use ecolaura_deploy_core::{
     Error, ErrorKind, Result,
     backend::{Measure, Sample},
@@ -11,19 +15,40 @@ use jiff::Timestamp;
 
 use super::layout::{OBSERVED, PART, REFUSED, REQUESTS};
 
-/// From when to when is asked, in seconds. `CloudWatch` keeps points at whole periods: a question between them would
-/// count parts of points, or none. The newest periods, which are still filling, are left out.
-pub(super) fn span(now: Timestamp, window: Duration, period: i64, lag: Duration) -> (i64, i64) {
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let end = (now.as_second() - seconds(lag)).div_euclid(period) * period;
-    let periods = seconds(window).max(1).saturating_add(period - 1) / period;
-    (end - periods * period, end)
+/// From when to when is asked, and for how long each point is, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) period: i32,
+}
+
+impl Span {
+    /// `CloudWatch` keeps points at whole periods: a question between them would count parts of points, or none. The
+    /// newest periods, which are still filling, are left out.
+    pub(super) fn of(now: Timestamp, window: Duration, period: i32, lag: Duration) -> Self {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let long = i64::from(period);
+        let end = now.as_second().saturating_sub(seconds(lag)).div_euclid(long) * long;
+        let periods = seconds(window).max(1).saturating_add(long - 1) / long;
+        Self { start: end.saturating_sub(periods.saturating_mul(long)), end, period }
+    }
+
+    /// The same time as one point.
+    pub(super) fn in_one(self) -> Self {
+        let period = i32::try_from(self.end.saturating_sub(self.start)).unwrap_or(i32::MAX);
+        Self { period, ..self }
+    }
 }
 
 /// The points of each query, over all pages.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     points: BTreeMap<String, Vec<f64>>,
+    /// When the points of each query are, where that is said.
+    times: BTreeMap<String, Vec<i64>>,
+    /// The series of each query, by what they are called.
+    series: BTreeMap<String, BTreeSet<String>>,
     /// Queries that are not answered whole, and how that was said.
     open: BTreeMap<String, StatusCode>,
 }
@@ -32,6 +57,9 @@ impl Reading {
     pub(super) fn add(&mut self, results: Vec<MetricDataResult>) {
         for result in results {
             let id = result.id.unwrap_or_default();
+            let times = result.timestamps.unwrap_or_default();
+            self.times.entry(id.clone()).or_default().extend(times.iter().map(DateTime::secs));
+            self.series.entry(id.clone()).or_default().insert(result.label.unwrap_or_default());
             self.points.entry(id.clone()).or_default().extend(result.values.unwrap_or_default());
             match result.status_code {
                 None | Some(StatusCode::Complete) => self.open.remove(&id),
@@ -55,7 +83,28 @@ impl Reading {
         Some(points.iter().sum())
     }
 
-    pub(super) fn sample(&self, measure: &Measure) -> Sample {
+    /// The one point of the expression; `None` if there is none.
+    fn point(&self, span: Span) -> Result<Option<f64>> {
+        let points = self.points.get(PART).map(Vec::as_slice).unwrap_or_default();
+        let series = self.series.get(PART).map_or(0, BTreeSet::len);
+        let at = self.times.get(PART).and_then(|times| times.first()).copied().unwrap_or(span.start);
+        let invalid = |found: String| {
+            Error::invalid("cloudwatch.query", format!("the expression answers with {found}, expected one number"))
+                .with("window", format!("{} s", span.period))
+                .advice("write one that comes to one number for the whole window, without a period of its own")
+        };
+        match points {
+            _ if series > 1 => Err(invalid(format!("{series} series"))),
+            [] => Ok(None),
+            // Of a part of the window, or of a time that is not over.
+            [_] if at != span.start => Err(invalid(format!("a point {} s off the window", at - span.start))),
+            [point] => Ok(Some(*point)),
+            points => Err(invalid(format!("{} points", points.len()))),
+        }
+    }
+
+    /// Fails with `InvalidInput` if an expression does not come to one number.
+    pub(super) fn sample(&self, measure: &Measure, span: Span) -> Result<Sample> {
         let requests = self.sum(REQUESTS);
         let count = count(requests);
         let value = match measure {
@@ -70,9 +119,10 @@ impl Reading {
                 let observed = self.sum(OBSERVED).filter(|observed| *observed > 0.0);
                 observed.zip(self.sum(PART)).map(|(observed, sum)| sum / observed)
             }
+            Measure::Expression { .. } => self.point(span)?,
             _ => self.sum(PART),
         };
-        Sample::new(value, count)
+        Ok(Sample::new(value, count))
     }
 }
 

@@ -9,13 +9,13 @@ use ecolaura_deploy_core::{
     ErrorKind, Verdict,
     backend::{Measure, MetricQuery, MetricSource, Track},
     clock::FixedClock,
-    step::Step as _,
+    step::{Planned, Step as _},
     testing::conformance::small::metrics,
     vocabulary::ServiceName,
 };
 
 use self::fake::{FakeCloudWatch, Page};
-use super::{reading::span, *};
+use super::{reading::Span, *};
 use crate::{
     fake::{FakeAws, cx, unknown},
     granted,
@@ -78,7 +78,7 @@ async fn who_is_throttled_is_told_so() {
 fn whole_periods_are_asked_for_and_the_newest_ones_left_out() {
     let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
     let minutes = |now: &str, window, lag| {
-        let (start, end) = span(at(now), Duration::from_secs(window), 60, Duration::from_secs(lag));
+        let Span { start, end, .. } = Span::of(at(now), Duration::from_secs(window), 60, Duration::from_secs(lag));
         let time = |second| jiff::Timestamp::from_second(second).unwrap().to_string();
         (time(start), time(end))
     };
@@ -113,12 +113,52 @@ async fn the_question_goes_to_the_target_group_at_whole_minutes() {
     assert_eq!(source.query(&cx(), &query(counter)).await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+fn rate() -> Measure {
+    Measure::Expression { text: "SELECT AVG(Rate) FROM Shop".to_owned() }
+}
+
+#[tokio::test]
+async fn an_expression_is_asked_for_one_point_over_the_whole_window() {
+    let clock = FixedClock::new("2026-11-26T10:07:43Z".parse().unwrap());
+    let cx = cx().with_clock(Arc::new(clock));
+    for (resolution, window, expected) in [(60, 300, 300), (60, 301, 360), (10, 25, 60), (10, 90, 120), (300, 60, 300)]
+    {
+        let fake = backend().series("SELECT AVG(Rate) FROM Shop", &[0.3]).serve();
+        let source = source(&fake).period(resolution.try_into().unwrap());
+        let mut query = query(rate());
+        query.window = Duration::from_secs(window);
+        let sample = source.query(&cx, &query).await.unwrap();
+        assert_eq!(sample.value, Some(0.3), "never a sum");
+        let [start, end] = fake::times(&fake);
+        assert_eq!((fake::periods(&fake), end - start), (vec![expected; 2], expected), "{window} s by {resolution} s");
+    }
+    let nothing = source(&backend().serve()).query(&cx, &query(rate())).await.unwrap();
+    assert_eq!(nothing.value, None);
+}
+
+#[tokio::test]
+async fn an_expression_that_does_not_come_to_one_number_is_an_error_that_says_so() {
+    let point = || Page::new(&[0.3], "Complete");
+    for (page, said) in [
+        (Page::new(&[0.3; 5], "Complete"), "5 points"),
+        (point().beside("another", &[0.1]), "2 series"),
+        (point().beside("another", &[]), "2 series"),
+        (point().late(240), "a point 240 s off the window"),
+    ] {
+        let fake = backend().pages("SELECT AVG(Rate) FROM Shop", [page]).serve();
+        let error = source(&fake).query(&cx(), &query(rate())).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.report().contains(&format!("answers with {said}, expected one number")), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
     let fake = FakeCloudWatch::new().alarm("calm", "OK").alarm("loud", "ALARM").alarm("new", "INSUFFICIENT_DATA");
     let fake = fake.composite("site", "OK").composite("shop", "ALARM").serve();
     let alarms = |names: &[&str]| Alarms::new(&fake.account(1), names.iter().copied());
     let gate = AlarmGate::new(Arc::new(alarms(&["calm", "site"])));
+    assert!(gate.plan(&cx(), Planned::Known(true)).await.unwrap().warnings.is_empty());
     gate.apply(&cx(), true).await.unwrap();
     assert!(gate.asks_again(), "an alarm may ring since");
     for (names, verdict, said) in [
@@ -129,6 +169,9 @@ async fn an_alarm_that_rings_has_no_data_or_is_not_there_stops_the_run() {
         (&[], Verdict::NoData, "no alarm is named"),
     ] {
         assert_eq!(alarms(names).verdict(&cx()).await.unwrap().0, verdict, "{names:?}");
+        let plan = AlarmGate::<bool>::new(Arc::new(alarms(names))).plan(&cx(), Planned::Known(true)).await.unwrap();
+        assert!(plan.warnings.iter().any(|line| line.contains(said)), "{:?}", plan.warnings);
+        assert!(!plan.warnings.iter().any(|line| line.contains("calm")), "{:?}", plan.warnings);
         let error = AlarmGate::new(Arc::new(alarms(names))).apply(&cx(), true).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::GateRefused);
         assert!(error.report().contains(said) && !error.report().contains("calm"), "{error:?}");

@@ -25,13 +25,33 @@ use super::{
 use crate::{Account, CALLS, Scope, error::Call};
 
 /// What came of asking RDS for something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
     /// It begins.
     Begun,
     /// There is one of that name.
     Exists,
-    /// Not now: something else goes on.
+    /// Not now, and why not: as a rule something else goes on, but RDS says the same of some things that will never be.
+    Busy(String),
+}
+
+impl Asked {
+    /// How the thing is now, if it is `begun` once RDS begins.
+    pub(super) fn status(self, begun: &str) -> String {
+        match self {
+            Self::Begun => begun.to_owned(),
+            Self::Exists => "there already".to_owned(),
+            Self::Busy(why) => format!("busy: {why}"),
+        }
+    }
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refused {
+    /// There is nothing left to do.
+    Done,
+    Exists,
     Busy,
 }
 
@@ -122,7 +142,7 @@ impl<'a> Calls<'a> {
         &self,
         call: &Call<'_>,
         answer: std::result::Result<T, SdkError<E, HttpResponse>>,
-        known: impl FnOnce(&E) -> Option<Asked>,
+        known: impl FnOnce(&E) -> Option<Refused>,
     ) -> Result<Asked>
     where
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
@@ -131,7 +151,12 @@ impl<'a> Calls<'a> {
             self.begun.store(true, Ordering::Relaxed);
             return Ok(Asked::Begun);
         };
-        error.as_service_error().and_then(known).ok_or_else(|| call.failed(&error))
+        match error.as_service_error().and_then(known) {
+            Some(Refused::Done) => Ok(Asked::Begun),
+            Some(Refused::Exists) => Ok(Asked::Exists),
+            Some(Refused::Busy) => Ok(Asked::Busy(call.words(&error))),
+            None => Err(call.failed(&error)),
+        }
     }
 
     /// Whether RDS has answered to one of these calls.
@@ -279,8 +304,8 @@ impl<'a> Calls<'a> {
                 let request = request.db_snapshot_identifier(id).set_tags(Some(tags)).send();
                 let call = self.writes("rds:CreateDBSnapshot", arn);
                 self.asked(&call, call.attempt(request).await?, |error| match error {
-                    CreateDBSnapshotError::DbSnapshotAlreadyExistsFault(_) => Some(Asked::Exists),
-                    CreateDBSnapshotError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
+                    CreateDBSnapshotError::DbSnapshotAlreadyExistsFault(_) => Some(Refused::Exists),
+                    CreateDBSnapshotError::InvalidDbInstanceStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -290,9 +315,9 @@ impl<'a> Calls<'a> {
                 let request = request.db_cluster_snapshot_identifier(id).set_tags(Some(tags)).send();
                 let call = self.writes("rds:CreateDBClusterSnapshot", arn);
                 self.asked(&call, call.attempt(request).await?, |error| match error {
-                    ClusterSnapshotError::DbClusterSnapshotAlreadyExistsFault(_) => Some(Asked::Exists),
+                    ClusterSnapshotError::DbClusterSnapshotAlreadyExistsFault(_) => Some(Refused::Exists),
                     ClusterSnapshotError::InvalidDbClusterStateFault(_)
-                    | ClusterSnapshotError::InvalidDbClusterSnapshotStateFault(_) => Some(Asked::Busy),
+                    | ClusterSnapshotError::InvalidDbClusterSnapshotStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }

@@ -44,6 +44,16 @@ impl FakeRds {
         self.with(|state| state.put_cluster(name, members))
     }
 
+    /// With an Aurora cluster of `PostgreSQL` and its members, all of them serverless.
+    pub fn serverless_cluster(self, name: &str, members: &[&str]) -> Self {
+        self.with(|state| state.put_serverless_cluster(name, members))
+    }
+
+    /// With a Multi-AZ cluster of `PostgreSQL`: RDS makes its three members, and nobody else changes them.
+    pub fn multi_az_cluster(self, name: &str) -> Self {
+        self.with(|state| state.put_multi_az_cluster(name))
+    }
+
     /// With a snapshot of `name` that somebody else took as `id`.
     pub fn foreign_snapshot(self, name: &str, id: &str) -> Self {
         self.with(|state| state.put_snapshot(name, id))
@@ -73,6 +83,21 @@ impl FakeRds {
     /// Gives the database `name` another engine, such as `mysql`.
     pub fn set_engine(&self, name: &str, engine: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).set_engine(name, engine);
+    }
+
+    /// Gives the instance `name` another class, such as `db.serverless`.
+    pub fn set_class(&self, name: &str, class: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).set_class(name, class);
+    }
+
+    /// Lets RDS keep the master password of `name` in a secret.
+    pub fn manage_password(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).manage_password(name);
+    }
+
+    /// Lets the database `name` take on the IAM role `arn`.
+    pub fn give_role(&self, name: &str, arn: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).give_role(name, arn);
     }
 
     /// Lets the next snapshots fail.

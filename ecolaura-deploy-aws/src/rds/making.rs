@@ -10,16 +10,16 @@ use aws_sdk_rds::{
         restore_db_instance_from_db_snapshot::RestoreDBInstanceFromDBSnapshotError as FromSnapshotError,
         restore_db_instance_to_point_in_time::RestoreDBInstanceToPointInTimeError as ToTimeError,
     },
-    types::{DbCluster, DbInstance, Tag},
+    types::{DbCluster, DbInstance, ServerlessV2ScalingConfiguration, Tag},
 };
 use aws_smithy_types::DateTime;
 use ecolaura_deploy_core::Result;
 use jiff::Timestamp;
 
 use super::{
-    calls::{Asked, Calls, mark},
+    calls::{Asked, Calls, Refused, mark},
     database::Database,
-    seen::{Seen, groups, subnet_group},
+    seen::{Seen, groups, has_own_members, subnet_group},
     tags,
 };
 
@@ -67,7 +67,9 @@ macro_rules! like_cluster {
             .set_copy_tags_to_snapshot($old.copy_tags_to_snapshot)
             .set_enable_iam_database_authentication($old.iam_database_authentication_enabled)
             .set_enable_cloudwatch_logs_exports($old.enabled_cloudwatch_logs_exports.clone())
-            .set_network_type($old.network_type.clone())
+            .set_network_type(network_type($old))
+            .set_publicly_accessible($old.publicly_accessible)
+            .set_serverless_v2_scaling_configuration(capacity($old))
             .set_tags(Some($tags))
     };
 }
@@ -98,8 +100,8 @@ impl Calls<'_> {
                 let request = self.client.restore_db_instance_from_db_snapshot();
                 let request = request.db_snapshot_identifier(id).db_instance_identifier(name);
                 self.asked(&call, call.attempt(like_instance!(request, old, tags).send()).await?, |error| match error {
-                    FromSnapshotError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
-                    FromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Asked::Busy),
+                    FromSnapshotError::DbInstanceAlreadyExistsFault(_) => Some(Refused::Exists),
+                    FromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -112,8 +114,8 @@ impl Calls<'_> {
                 let request = request.source_db_instance_identifier(from).target_db_instance_identifier(name);
                 let request = like_instance!(request.restore_time(sent(time)), old, tags);
                 self.asked(&call, call.attempt(request.send()).await?, |error| match error {
-                    ToTimeError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
-                    ToTimeError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
+                    ToTimeError::DbInstanceAlreadyExistsFault(_) => Some(Refused::Exists),
+                    ToTimeError::InvalidDbInstanceStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -136,9 +138,9 @@ impl Calls<'_> {
                 let request = request.snapshot_identifier(id).db_cluster_identifier(name);
                 let request = request.set_engine(old.engine.clone()).set_engine_version(old.engine_version.clone());
                 self.asked(&call, call.attempt(like_cluster!(request, old, tags).send()).await?, |error| match error {
-                    ClusterFromSnapshotError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
+                    ClusterFromSnapshotError::DbClusterAlreadyExistsFault(_) => Some(Refused::Exists),
                     ClusterFromSnapshotError::InvalidDbClusterSnapshotStateFault(_)
-                    | ClusterFromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Asked::Busy),
+                    | ClusterFromSnapshotError::InvalidDbSnapshotStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -151,8 +153,8 @@ impl Calls<'_> {
                 let request = request.source_db_cluster_identifier(from).db_cluster_identifier(name);
                 let request = like_cluster!(request.restore_to_time(sent(time)), old, tags);
                 self.asked(&call, call.attempt(request.send()).await?, |error| match error {
-                    ClusterToTimeError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
-                    ClusterToTimeError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
+                    ClusterToTimeError::DbClusterAlreadyExistsFault(_) => Some(Refused::Exists),
+                    ClusterToTimeError::InvalidDbClusterStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -185,8 +187,8 @@ impl Calls<'_> {
         self.implies_groups("rds:CreateDBInstance", instance_groups(old));
         let call = self.writes("rds:CreateDBInstance", target);
         self.asked(&call, call.attempt(request.send()).await?, |error| match error {
-            CreateDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
-            CreateDBInstanceError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
+            CreateDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Refused::Exists),
+            CreateDBInstanceError::InvalidDbClusterStateFault(_) => Some(Refused::Busy),
             _ => None,
         })
     }
@@ -201,8 +203,8 @@ impl Calls<'_> {
                 let request = request.set_deletion_protection(protected);
                 let call = self.writes("rds:ModifyDBInstance", arn);
                 self.asked(&call, call.attempt(request.send()).await?, |error| match error {
-                    ModifyDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
-                    ModifyDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Asked::Exists),
+                    ModifyDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Refused::Busy),
+                    ModifyDBInstanceError::DbInstanceAlreadyExistsFault(_) => Some(Refused::Exists),
                     _ => None,
                 })
             }
@@ -213,8 +215,8 @@ impl Calls<'_> {
                 let call = self.writes("rds:ModifyDBCluster", arn);
                 self.asked(&call, call.attempt(request.send()).await?, |error| match error {
                     ModifyDBClusterError::InvalidDbClusterStateFault(_)
-                    | ModifyDBClusterError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
-                    ModifyDBClusterError::DbClusterAlreadyExistsFault(_) => Some(Asked::Exists),
+                    | ModifyDBClusterError::InvalidDbInstanceStateFault(_) => Some(Refused::Busy),
+                    ModifyDBClusterError::DbClusterAlreadyExistsFault(_) => Some(Refused::Exists),
                     _ => None,
                 })
             }
@@ -237,8 +239,8 @@ impl Calls<'_> {
                 let request = request.skip_final_snapshot(true).delete_automated_backups(true);
                 let call = self.writes("rds:DeleteDBInstance", arn);
                 self.asked(&call, call.attempt(request.send()).await?, |error| match error {
-                    DeleteDBInstanceError::DbInstanceNotFoundFault(_) => Some(Asked::Begun),
-                    DeleteDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Asked::Busy),
+                    DeleteDBInstanceError::DbInstanceNotFoundFault(_) => Some(Refused::Done),
+                    DeleteDBInstanceError::InvalidDbInstanceStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -246,8 +248,8 @@ impl Calls<'_> {
                 let request = self.client.delete_db_cluster().db_cluster_identifier(name).skip_final_snapshot(true);
                 let call = self.writes("rds:DeleteDBCluster", arn);
                 self.asked(&call, call.attempt(request.send()).await?, |error| match error {
-                    DeleteDBClusterError::DbClusterNotFoundFault(_) => Some(Asked::Begun),
-                    DeleteDBClusterError::InvalidDbClusterStateFault(_) => Some(Asked::Busy),
+                    DeleteDBClusterError::DbClusterNotFoundFault(_) => Some(Refused::Done),
+                    DeleteDBClusterError::InvalidDbClusterStateFault(_) => Some(Refused::Busy),
                     _ => None,
                 })
             }
@@ -270,6 +272,21 @@ fn cluster_groups(old: &DbCluster) -> [(&str, Option<&str>); 3] {
 fn option_group(old: &DbInstance) -> Option<String> {
     let name = old.option_group_memberships().first().and_then(|group| group.option_group_name.clone());
     name.filter(|name| !name.starts_with("default:"))
+}
+
+/// Multi-AZ clusters have only one.
+fn network_type(old: &DbCluster) -> Option<String> {
+    old.network_type.clone().filter(|_| !has_own_members(old))
+}
+
+/// Between which capacities a serverless cluster is; without them it takes no serverless member.
+fn capacity(old: &DbCluster) -> Option<ServerlessV2ScalingConfiguration> {
+    let seen = old.serverless_v2_scaling_configuration()?;
+    let capacity = ServerlessV2ScalingConfiguration::builder()
+        .set_min_capacity(seen.min_capacity())
+        .set_max_capacity(seen.max_capacity())
+        .set_seconds_until_auto_pause(seen.seconds_until_auto_pause());
+    Some(capacity.build())
 }
 
 fn some(list: Vec<String>) -> Option<Vec<String>> {

@@ -29,6 +29,10 @@ const OPERATION: &str = "rds.restore";
 /// parameter group, class and tags. RDS would give it the account's defaults. Nobody uses it yet: [`SwitchDatabase`] lets it
 /// take the name.
 ///
+/// A cluster of Aurora gets members like those of the old one, and its range of capacity if it is serverless. Those of a
+/// Multi-AZ cluster RDS makes by itself, and they keep the names that it gives them. What RDS leaves behind, such as the
+/// secret of a master password that it manages, the plan warns of.
+///
 /// Restored once for a run, however often it is tried. Undone by deleting what was restored, unless it has had the name
 /// that programs know: then it may hold what nothing else holds.
 ///
@@ -172,7 +176,7 @@ impl Restoring<'_> {
         loop {
             let status = match wait.look(|| self.calls.find(database)).await? {
                 None => match wait.heard(begin().await).await? {
-                    Some(asked) => format!("{asked:?}").to_lowercase(),
+                    Some(asked) => asked.status("begun"),
                     None => continue,
                 },
                 Some(seen) if seen.tag(tags::KEY) != Some(&self.key.to_hex()) => return Err(foreign(&seen)),
@@ -223,7 +227,7 @@ impl Restoring<'_> {
         })
     }
 
-    /// A restored cluster has no members: as many are made, each like the one of the old cluster.
+    /// A restored cluster of Aurora has no members: as many are made, each like the one of the old cluster.
     async fn members(&self, cluster: &Database, point: Timestamp) -> Result<Vec<Pair>> {
         let mut pairs = Vec::new();
         for member in self.old.members() {
@@ -356,7 +360,7 @@ async fn delete(calls: &Calls<'_>, database: &Database, of: &RdsDatabase) -> Res
             return Ok(());
         }
         match wait.heard(calls.delete(database).await).await? {
-            Some(Asked::Busy) => wait.pause(&database.to_string(), seen.status()).await?,
+            Some(busy @ Asked::Busy(_)) => wait.pause(&database.to_string(), &busy.status(seen.status())).await?,
             Some(_) => return Ok(()),
             None => {}
         }

@@ -122,10 +122,11 @@ impl Seen {
         .unwrap_or_default()
     }
 
-    /// The members' names; none of an instance.
+    /// The names of the members that are made and taken away one by one; none of an instance.
     pub(super) fn members(&self) -> Vec<String> {
         match self {
             Self::Instance(_) => Vec::new(),
+            Self::Cluster(seen) if has_own_members(seen) => Vec::new(),
             Self::Cluster(seen) => {
                 seen.db_cluster_members().iter().filter_map(|member| member.db_instance_identifier.clone()).collect()
             }
@@ -176,6 +177,11 @@ pub(super) fn groups(groups: &[VpcSecurityGroupMembership]) -> Vec<String> {
     let mut groups: Vec<_> = groups.iter().filter_map(|group| group.vpc_security_group_id.clone()).collect();
     groups.sort();
     groups
+}
+/// Whether it is a Multi-AZ cluster, whose members RDS makes, names and takes away with it.
+pub(super) fn has_own_members(seen: &DbCluster) -> bool {
+    let is_aurora = seen.engine().is_some_and(|engine| engine.starts_with("aurora"));
+    !is_aurora && seen.db_cluster_instance_class().is_some_and(|class| !class.is_empty())
 }
 
 pub(super) fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    calls::{Asked, Calls, SeenSnapshot, marks},
+    calls::{Calls, SeenSnapshot, marks},
     database::{Database, RdsDatabase},
     tags,
     wait::{State, stuck, waiting},
@@ -115,7 +115,7 @@ impl RdsDatabase {
             State::Passing => Ok(seen.status().to_owned()),
             State::Ready => {
                 let asked = calls.take(&self.database, id, marks(calls.cx, &self.database, key)).await?;
-                Ok(if asked == Asked::Busy { "busy" } else { "backing-up" }.to_owned())
+                Ok(asked.status("backing-up"))
             }
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::moves::{Move, Place, moves, place};
 use super::{
-    calls::{Asked, Calls},
+    calls::Calls,
     database::{Database, Endpoint, RdsDatabase},
     loss::AcceptedLoss,
     restore::target,
@@ -30,7 +30,8 @@ const OPERATION: &str = "rds.switch";
 /// was, a few minutes later. **What was written since the restored point is lost to them**; the old database keeps it.
 ///
 /// Each rename is looked at before it is asked for, by what RDS gives a database for its life: a run that was killed
-/// between any two goes on from there. Undone in reverse. A database that has served is never deleted by this crate; the
+/// between any two goes on from there. Before the first, the [`AcceptedLoss`] has to cover what would be lost; a switch
+/// that has begun goes on. Undone in reverse. A database that has served is never deleted by this crate; the
 /// one that was put aside costs as before until somebody deletes it.
 #[derive(Debug, Clone)]
 pub struct SwitchDatabase {
@@ -112,7 +113,9 @@ impl Walk<'_> {
                 Place::There { state: State::Ready, .. } => return Ok(()),
                 Place::Taken { by } => return Err(taken(step, &by)),
                 Place::Away { state: State::Stuck, status } => return Err(stuck(OPERATION, &step.from, &status)),
-                Place::There { status, .. } | Place::Away { state: State::Passing, status } => status,
+                Place::There { status, .. }
+                | Place::Away { state: State::Passing, status }
+                | Place::Behind { status } => status,
                 Place::Away { state: State::Ready, .. } => match wait.heard(self.ask(step).await).await? {
                     Some(status) => status,
                     None => continue,
@@ -129,7 +132,7 @@ impl Walk<'_> {
             self.calls.serves(&step.from).await?;
         }
         let asked = self.calls.rename(&step.from, step.to.name(), step.protected).await?;
-        Ok(if asked == Asked::Begun { "renaming" } else { "busy" }.to_owned())
+        Ok(asked.status("renaming"))
     }
 
     /// `error` behind the last rename.
@@ -192,7 +195,7 @@ impl Step for SwitchDatabase {
         let begun = match moves.first() {
             Some(first) => {
                 let mut wait = waiting(&calls, &self.database).reached(true);
-                !matches!(wait.look(|| walk.look(first)).await?, Place::Away { state: State::Ready, .. })
+                wait.look(|| walk.look(first)).await?.has_begun()
             }
             None => false,
         };
@@ -215,19 +218,15 @@ impl Step for SwitchDatabase {
     async fn probe(&self, cx: &Context, restored: Admitted<Restored>) -> Result<Probed<Endpoint>> {
         let calls = Calls::of(&self.database, (cx, OPERATION)).await?;
         let (walk, moves) = (self.walk(&calls), moves(restored.subject()));
-        let (mut there, mut untouched) = (0, 0);
+        let mut places = Vec::with_capacity(moves.len());
         for step in &moves {
-            match walk.look(step).await? {
-                Place::There { state: State::Ready, .. } => there += 1,
-                Place::Away { state: State::Ready, .. } => untouched += 1,
-                _ => {}
-            }
+            places.push(walk.look(step).await?);
         }
-        if there == moves.len() {
+        if places.iter().all(|place| matches!(place, Place::There { state: State::Ready, .. })) {
             let endpoint = calls.existing(&self.database.database).await?.endpoint(OPERATION)?;
             return Ok(Probed::Done(endpoint));
         }
-        Ok(if untouched == moves.len() { Probed::NotDone } else { Probed::Partial })
+        Ok(if places.iter().any(Place::has_begun) { Probed::Partial } else { Probed::NotDone })
     }
 
     fn undoer(&self) -> Option<Arc<dyn Undoer<SwitchUndo>>> {

@@ -32,6 +32,18 @@ impl Deployment {
             _ => "DEPLOYING",
         }
     }
+
+    /// What happened, newest first.
+    fn events(&self) -> Value {
+        let event = |kind: &str, what: &str| json!({"EventType": kind, "Description": what});
+        let begun = event("DEPLOYMENT_STARTED", "Deployment started");
+        match (self.looks, &self.taken_back) {
+            (0, Some(why)) => {
+                json!([event("ROLLBACK_COMPLETED", "Rollback completed"), event("ROLLBACK_STARTED", why), begun])
+            }
+            _ => json!([begun]),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -223,8 +235,7 @@ impl State {
         self.looked += 1;
         let known = &mut self.deployments[number - 1];
         let answer = json!({"DeploymentNumber": number, "State": known.state(), "Description": known.what,
-            "PercentageComplete": 50.0, "ConfigurationVersion": known.version,
-            "EventLog": [{"Description": known.taken_back.clone().unwrap_or_default()}]});
+            "PercentageComplete": 50.0, "ConfigurationVersion": known.version, "EventLog": known.events()});
         if !self.slow {
             known.looks = known.looks.saturating_sub(1);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_smithy_cbor::{Decoder, Encoder, data::Type};
+use aws_smithy_types::DateTime;
 use serde_json::{Map, Value, json};
 
 use crate::fake::{Answer, Asked, FakeAws, unknown};
@@ -12,11 +13,36 @@ use crate::fake::{Answer, Asked, FakeAws, unknown};
 pub(super) struct Page {
     values: Vec<f64>,
     status: &'static str,
+    /// Another series of the same query.
+    other: Option<(&'static str, Vec<f64>)>,
+    /// How many seconds after the beginning of the question the first point is.
+    late: i64,
 }
 
 impl Page {
     pub(super) fn new(values: &[f64], status: &'static str) -> Self {
-        Self { values: values.to_vec(), status }
+        Self { values: values.to_vec(), status, other: None, late: 0 }
+    }
+
+    pub(super) fn beside(self, name: &'static str, values: &[f64]) -> Self {
+        Self { other: Some((name, values.to_vec())), ..self }
+    }
+
+    pub(super) fn late(self, seconds: i64) -> Self {
+        Self { late: seconds, ..self }
+    }
+
+    /// Its series as the answer has them, where `query` asks from `start` on.
+    fn results(&self, query: &Value, start: i64) -> Vec<Value> {
+        let first = start + self.late;
+        let result = |label: &str, values: &[f64]| {
+            let times = (0..).zip(values).map(|(number, _)| first + number * period(query));
+            json!({"Id": query["Id"], "Label": label, "Values": values, "StatusCode": self.status,
+                "Timestamps": times.collect::<Vec<i64>>()})
+        };
+        let label = query["Id"].as_str().unwrap_or_default();
+        let other = self.other.iter().map(|(name, values)| result(name, values));
+        std::iter::once(result(label, &self.values)).chain(other).collect()
     }
 }
 
@@ -32,7 +58,7 @@ impl FakeCloudWatch {
         Self::default()
     }
 
-    /// The points of `METRIC/TRACK[/LABEL]/STATISTIC`.
+    /// The points of `METRIC/TRACK[/LABEL]/STATISTIC`, or of an expression.
     pub(super) fn series(self, name: &str, values: &[f64]) -> Self {
         self.pages(name, [Page::new(values, "Complete")])
     }
@@ -67,16 +93,17 @@ impl FakeCloudWatch {
     /// The page that the token names of each query; without points where nothing is known.
     fn data(&self, body: &Value) -> Value {
         let page: usize = body["NextToken"].as_str().unwrap_or("0").parse().unwrap();
+        let start = body["StartTime"].as_i64().unwrap();
         let mut further = false;
         let results: Vec<_> = body["MetricDataQueries"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|query| {
+            .flat_map(|query| {
                 let pages = self.series.get(&key(query)).cloned().unwrap_or_default();
                 further |= pages.len() > page + 1;
                 let found = pages.get(page).cloned().unwrap_or_else(|| Page::new(&[], "Complete"));
-                json!({"Id": query["Id"], "Values": found.values, "StatusCode": found.status})
+                found.results(query, start)
             })
             .collect();
         let mut answer = json!({"MetricDataResults": results});
@@ -100,7 +127,16 @@ impl FakeCloudWatch {
     }
 }
 
+/// How long each point of a query is, in seconds.
+fn period(query: &Value) -> i64 {
+    let period = [&query["Period"], &query["MetricStat"]["Period"]].into_iter().find_map(Value::as_i64);
+    period.unwrap()
+}
+
 fn key(query: &Value) -> String {
+    if let Some(expression) = query["Expression"].as_str() {
+        return expression.to_owned();
+    }
     let metric = &query["MetricStat"]["Metric"];
     let dimensions = metric["Dimensions"].as_array().cloned().unwrap_or_default();
     let value = |name: &str| dimensions.iter().find(|known| known["Name"] == name).map(|known| known["Value"].clone());
@@ -125,6 +161,12 @@ pub(super) fn asked(fake: &FakeAws) -> Vec<String> {
         .flat_map(|body| body["MetricDataQueries"].as_array().cloned().unwrap_or_default())
         .map(|q| line(&q))
         .collect()
+}
+
+/// How long each point of the first question's queries is.
+pub(super) fn periods(fake: &FakeAws) -> Vec<i64> {
+    let body = decoded(&mut Decoder::new(&fake.asked()[0].bytes));
+    body["MetricDataQueries"].as_array().unwrap().iter().map(period).collect()
 }
 
 /// From when to when the first question asks.
@@ -155,7 +197,16 @@ fn encode(encoder: &mut Encoder, value: &Value) {
             encoder.map(fields.len());
             for (key, value) in fields {
                 encoder.str(key);
-                encode(encoder, value);
+                match (key.as_str(), value.as_array()) {
+                    ("Timestamps", Some(times)) => {
+                        encoder.array(times.len());
+                        let times = times.iter().filter_map(Value::as_i64);
+                        for time in times {
+                            encoder.timestamp(&DateTime::from_secs(time));
+                        }
+                    }
+                    _ => encode(encoder, value),
+                }
             }
         }
         Value::Array(items) => {

@@ -1,7 +1,7 @@
 //! What is done when it is asked for.
 
 use super::{
-    state::{Event, Refusal, Snapshot, State, Thing, now, refuse},
+    state::{CLASS, Event, Refusal, Snapshot, State, Thing, now, own_members, refuse},
     xml,
 };
 use crate::form::Form;
@@ -87,10 +87,7 @@ impl State {
         if !thing.is_cluster {
             return xml::instance(thing);
         }
-        // Members know their cluster by what stays.
-        let members = self.things.iter().filter(|member| member.cluster.as_deref() == Some(&thing.resource));
-        let by_name = self.things.iter().filter(|member| member.cluster.is_some() && member.cluster == thing.name);
-        xml::cluster(thing, &members.chain(by_name).collect::<Vec<_>>())
+        xml::cluster(thing, &self.members(thing))
     }
 
     fn describe_snapshots(&self, of_cluster: bool, id: &str, of: &str, form: &Form) -> Result<String, Refusal> {
@@ -148,6 +145,7 @@ impl State {
         self.vacant(is_cluster, name)?;
         let said = |key: &str| form.get(key).unwrap_or("default").to_owned();
         let groups = form.list("VpcSecurityGroupIds.VpcSecurityGroupId");
+        let capacity = |end: &str| form.get(&format!("ServerlessV2ScalingConfiguration.{end}Capacity"));
         let resource = self.resource(is_cluster);
         self.things.push(Thing {
             is_cluster,
@@ -162,9 +160,56 @@ impl State {
             groups: if groups.is_empty() { vec!["sg-default".to_owned()] } else { groups },
             tags: form.pairs("Tags.Tag"),
             cluster: None,
+            class: if is_cluster {
+                form.get("DBClusterInstanceClass").map(str::to_owned)
+            } else {
+                Some(form.get("DBInstanceClass").unwrap_or(CLASS).to_owned())
+            },
+            capacity: capacity("Min").zip(capacity("Max")).map(|(least, most)| (least.to_owned(), most.to_owned())),
+            secret: false,
+            roles: Vec::new(),
         });
+        if is_cluster && form.get("DBClusterInstanceClass").is_some() {
+            self.make_members(&resource);
+        }
         self.for_a_while(resource, "creating", LATER);
         Ok(String::new())
+    }
+
+    /// Makes the members of a cluster that has its own.
+    fn make_members(&mut self, cluster: &str) {
+        let Some(like) = self.things.iter().find(|thing| thing.resource == cluster).cloned() else { return };
+        for name in own_members(like.name.as_deref().unwrap_or_default()) {
+            let resource = self.resource(false);
+            self.things.push(Thing {
+                is_cluster: false,
+                name: Some(name),
+                resource: resource.clone(),
+                cluster: Some(like.resource.clone()),
+                ..like.clone()
+            });
+            self.for_a_while(resource, "creating", LATER);
+        }
+    }
+
+    /// The members of `cluster`, which those that were there from the start know by its name.
+    fn members(&self, cluster: &Thing) -> Vec<Thing> {
+        let its = |thing: &&Thing| {
+            let of = thing.cluster.as_deref();
+            of.is_some() && (of == Some(&cluster.resource) || of == cluster.name.as_deref())
+        };
+        self.things.iter().filter(its).cloned().collect()
+    }
+
+    /// What a member of a cluster that makes its own is only with that.
+    fn on_its_own(&mut self, is_cluster: bool, name: &str) -> Result<(), Refusal> {
+        let thing = self.existing(is_cluster, name)?.clone();
+        let managing = self.things.iter().filter(|cluster| cluster.is_cluster && cluster.class.is_some());
+        if managing.into_iter().any(|cluster| self.members(cluster).iter().any(|of| of.resource == thing.resource)) {
+            let message = "This operation is not supported for a DB instance in a Multi-AZ DB cluster";
+            return refuse(400, "InvalidParameterCombination", message);
+        }
+        Ok(())
     }
 
     fn vacant(&mut self, is_cluster: bool, name: &str) -> Result<(), Refusal> {
@@ -179,6 +224,13 @@ impl State {
         let (name, cluster) = (form.text("DBInstanceIdentifier"), form.text("DBClusterIdentifier"));
         let like = self.ready(true, &cluster)?.clone();
         self.vacant(false, &name)?;
+        let class = form.text("DBInstanceClass");
+        if like.class.is_some() {
+            return refuse(400, "InvalidParameterCombination", "A Multi-AZ DB cluster has the instances that it has");
+        }
+        if class == "db.serverless" && like.capacity.is_none() {
+            return refuse(400, "InvalidDBClusterStateFault", "The cluster has no Serverless v2 scaling configuration");
+        }
         let resource = self.resource(false);
         self.things.push(Thing {
             is_cluster: false,
@@ -188,6 +240,8 @@ impl State {
             created: now(),
             tags: form.pairs("Tags.Tag"),
             cluster: Some(like.resource.clone()),
+            class: Some(class),
+            capacity: None,
             ..like
         });
         self.for_a_while(resource, "creating", LATER);
@@ -201,6 +255,7 @@ impl State {
             ("DBInstanceIdentifier", "NewDBInstanceIdentifier")
         };
         let new = form.text(new);
+        self.on_its_own(is_cluster, &form.text(id))?;
         self.ready(is_cluster, &form.text(id))?;
         self.vacant(is_cluster, &new)?;
         let thing = self.existing(is_cluster, &form.text(id))?;
@@ -221,13 +276,19 @@ impl State {
     }
 
     fn delete(&mut self, is_cluster: bool, name: &str) -> Result<String, Refusal> {
-        let thing = self.existing(is_cluster, name)?;
+        self.on_its_own(is_cluster, name)?;
+        let thing = self.existing(is_cluster, name)?.clone();
         if thing.protected {
             return refuse(400, "InvalidParameterCombination", "Cannot delete protected DB Instance");
         }
-        let resource = thing.resource.clone();
-        "deleting".clone_into(&mut thing.status);
-        self.later(LATER, Event::Gone(resource));
+        let members = if is_cluster { self.members(&thing) } else { Vec::new() };
+        if thing.class.is_none() && members.iter().any(|member| member.status != "deleting") {
+            return refuse(400, "InvalidDBClusterStateFault", "The cluster still contains instances");
+        }
+        for gone in members.into_iter().chain([thing]) {
+            self.of(&gone.resource, |thing| "deleting".clone_into(&mut thing.status));
+            self.later(LATER, Event::Gone(gone.resource));
+        }
         Ok(String::new())
     }
 

@@ -26,6 +26,21 @@ pub(super) struct Thing {
     pub(super) tags: BTreeMap<String, String>,
     /// The cluster that it is in.
     pub(super) cluster: Option<String>,
+    /// The class of an instance; of a cluster only where RDS makes its members.
+    pub(super) class: Option<String>,
+    /// The least and the most capacity of a serverless cluster.
+    pub(super) capacity: Option<(String, String)>,
+    /// Whether RDS keeps its master password in a secret.
+    pub(super) secret: bool,
+    pub(super) roles: Vec<String>,
+}
+
+/// The class of what nobody gave another one.
+pub(super) const CLASS: &str = "db.t4g.medium";
+
+/// What RDS calls the members that it makes by itself.
+pub(super) fn own_members(cluster: &str) -> [String; 3] {
+    [1, 2, 3].map(|number| format!("{cluster}-instance-{number}"))
 }
 
 /// RDS keeps up to some minutes ago.
@@ -105,7 +120,7 @@ impl State {
         }
     }
 
-    fn of(&mut self, resource: &str, change: impl Fn(&mut Thing)) {
+    pub(super) fn of(&mut self, resource: &str, change: impl Fn(&mut Thing)) {
         self.things.iter_mut().filter(|thing| thing.resource == resource).for_each(change);
     }
 
@@ -121,11 +136,12 @@ impl State {
     }
 
     fn put(&mut self, is_cluster: bool, name: &str, cluster: Option<&str>) {
+        let name = name.to_lowercase();
         let resource = self.resource(is_cluster);
         let engine = if is_cluster || cluster.is_some() { "aurora-postgresql" } else { "postgres" };
         self.things.push(Thing {
             is_cluster,
-            name: Some(name.to_owned()),
+            name: Some(name),
             resource,
             status: "available".to_owned(),
             engine: engine.to_owned(),
@@ -135,8 +151,42 @@ impl State {
             parameters: "shop-16".to_owned(),
             groups: vec!["sg-shop".to_owned()],
             tags: BTreeMap::new(),
-            cluster: cluster.map(str::to_owned),
+            cluster: cluster.map(str::to_lowercase),
+            class: (!is_cluster).then(|| CLASS.to_owned()),
+            capacity: None,
+            secret: false,
+            roles: Vec::new(),
         });
+    }
+
+    fn all_named(&mut self, name: &str) -> impl Iterator<Item = &mut Thing> {
+        self.things.iter_mut().filter(move |thing| thing.name.as_deref() == Some(name))
+    }
+
+    pub(super) fn put_serverless_cluster(&mut self, name: &str, members: &[&str]) {
+        self.put_cluster(name, members);
+        let capacity = Some(("0.5".to_owned(), "8".to_owned()));
+        self.all_named(name).for_each(|thing| thing.capacity.clone_from(&capacity));
+        members.iter().for_each(|member| self.set_class(member, "db.serverless"));
+    }
+
+    pub(super) fn put_multi_az_cluster(&mut self, name: &str) {
+        let members = own_members(name);
+        self.put_cluster(name, &members.each_ref().map(String::as_str));
+        self.set_class(name, CLASS);
+        members.iter().map(String::as_str).chain([name]).for_each(|name| self.set_engine(name, "postgres"));
+    }
+
+    pub(super) fn set_class(&mut self, name: &str, class: &str) {
+        self.all_named(name).for_each(|thing| thing.class = Some(class.to_owned()));
+    }
+
+    pub(super) fn manage_password(&mut self, name: &str) {
+        self.all_named(name).for_each(|thing| thing.secret = true);
+    }
+
+    pub(super) fn give_role(&mut self, name: &str, arn: &str) {
+        self.all_named(name).for_each(|thing| thing.roles.push(arn.to_owned()));
     }
 
     pub(super) fn put_instance(&mut self, name: &str) {
@@ -162,18 +212,15 @@ impl State {
     }
 
     pub(super) fn set_status(&mut self, name: &str, status: &str) {
-        let named = self.things.iter_mut().filter(|thing| thing.name.as_deref() == Some(name));
-        named.for_each(|thing| status.clone_into(&mut thing.status));
+        self.all_named(name).for_each(|thing| status.clone_into(&mut thing.status));
     }
 
     pub(super) fn set_parameters(&mut self, name: &str, group: &str) {
-        let named = self.things.iter_mut().filter(|thing| thing.name.as_deref() == Some(name));
-        named.for_each(|thing| group.clone_into(&mut thing.parameters));
+        self.all_named(name).for_each(|thing| group.clone_into(&mut thing.parameters));
     }
 
     pub(super) fn set_engine(&mut self, name: &str, engine: &str) {
-        let named = self.things.iter_mut().filter(|thing| thing.name.as_deref() == Some(name));
-        named.for_each(|thing| engine.clone_into(&mut thing.engine));
+        self.all_named(name).for_each(|thing| engine.clone_into(&mut thing.engine));
     }
 
     pub(super) fn listing(&self) -> Vec<String> {

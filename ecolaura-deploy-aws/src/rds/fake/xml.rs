@@ -32,6 +32,19 @@ fn groups(groups: &[String]) -> String {
     element("VpcSecurityGroups", groups.iter().map(group).collect::<String>())
 }
 
+/// The secret and the roles of a database.
+fn credentials(seen: &Thing, role: &str) -> String {
+    let arn = format!("arn:aws:secretsmanager:eu-central-1:111122223333:secret:rds!{}", seen.resource);
+    let secret = if seen.secret { element("MasterUserSecret", element("SecretArn", arn)) } else { String::new() };
+    let roles: String = seen.roles.iter().map(|arn| element(role, element("RoleArn", arn))).collect();
+    secret + &element("AssociatedRoles", roles)
+}
+
+fn capacity((least, most): &(String, String)) -> String {
+    let range = element("MinCapacity", least) + &element("MaxCapacity", most);
+    element("ServerlessV2ScalingConfiguration", range)
+}
+
 pub(super) fn instance(seen: &Thing) -> String {
     let name = seen.name.as_deref().unwrap_or_default();
     let mut text = [
@@ -39,7 +52,7 @@ pub(super) fn instance(seen: &Thing) -> String {
         element("DbiResourceId", &seen.resource),
         element("DBInstanceArn", format_args!("arn:aws:rds:eu-central-1:111122223333:db:{name}")),
         element("DBInstanceStatus", &seen.status),
-        element("DBInstanceClass", "db.t4g.medium"),
+        element("DBInstanceClass", seen.class.as_deref().unwrap_or_default()),
         element("Engine", &seen.engine),
         element("EngineVersion", "16.4"),
         element("DeletionProtection", seen.protected),
@@ -49,6 +62,7 @@ pub(super) fn instance(seen: &Thing) -> String {
         element("DBParameterGroups", element("DBParameterGroup", element("DBParameterGroupName", &seen.parameters))),
         groups(&seen.groups),
         tags(&seen.tags),
+        credentials(seen, "DBInstanceRole"),
     ]
     .concat();
     if seen.status != "creating" {
@@ -61,9 +75,9 @@ pub(super) fn instance(seen: &Thing) -> String {
     element("DBInstance", text)
 }
 
-pub(super) fn cluster(seen: &Thing, members: &[&Thing]) -> String {
+pub(super) fn cluster(seen: &Thing, members: &[Thing]) -> String {
     let name = seen.name.as_deref().unwrap_or_default();
-    let member = |member: &&Thing| {
+    let member = |member: &Thing| {
         element("DBClusterMember", element("DBInstanceIdentifier", member.name.as_deref().unwrap_or_default()))
     };
     let text = [
@@ -83,6 +97,9 @@ pub(super) fn cluster(seen: &Thing, members: &[&Thing]) -> String {
         element("DBClusterMembers", members.iter().map(member).collect::<String>()),
         groups(&seen.groups),
         tags(&seen.tags),
+        credentials(seen, "DBClusterRole"),
+        seen.class.iter().map(|class| element("DBClusterInstanceClass", class)).collect(),
+        seen.capacity.iter().map(capacity).collect(),
     ];
     element("DBCluster", text.concat())
 }

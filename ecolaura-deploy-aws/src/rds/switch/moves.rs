@@ -63,10 +63,23 @@ pub(super) enum Place {
     There { state: State, status: String },
     /// It has the old name.
     Away { state: State, status: String },
+    /// It has the old name, and whoever has the new one is leaving it.
+    Behind { status: String },
     /// Another database has the new name, and this one is not on its way from it.
     Taken { by: String },
     /// It is under neither.
     Nowhere,
+}
+
+impl Place {
+    /// Whether the rename was asked for. A database can be busy with something else, such as a snapshot of somebody.
+    pub(super) fn has_begun(&self) -> bool {
+        match self {
+            Self::There { .. } | Self::Nowhere => true,
+            Self::Away { status, .. } => status == "renaming",
+            Self::Behind { .. } | Self::Taken { .. } => false,
+        }
+    }
 }
 
 /// Where it is, by what is seen under the name that it has at the start of the move and the one that it has at its end.
@@ -75,8 +88,7 @@ pub(super) fn place(step: &Move, at_start: Option<Seen>, at_end: Option<Seen>) -
     match (at_start.filter(is_it), at_end) {
         (_, Some(seen)) if is_it(&seen) => Place::There { state: seen.state(), status: seen.status().to_owned() },
         (_, Some(other)) if other.state() != State::Passing => Place::Taken { by: other.identity().resource },
-        // Whoever has the name now is leaving it.
-        (Some(_), Some(other)) => Place::Away { state: State::Passing, status: other.status().to_owned() },
+        (Some(_), Some(other)) => Place::Behind { status: other.status().to_owned() },
         (Some(seen), None) => Place::Away { state: seen.state(), status: seen.status().to_owned() },
         (None, _) => Place::Nowhere,
     }

@@ -6,13 +6,19 @@ use ecolaura_deploy_core::{
     Admitted, Effect,
     pipeline::{Pipeline, constant},
     run::RunResult,
-    step::{Planned, Step as _},
+    step::{Planned, Probed, Step as _},
 };
 
 use super::world::*;
 use crate::{
     fake::cx,
-    rds::{fake::FakeRds, restore::resolve, seen::Seen, *},
+    rds::{
+        calls::Calls,
+        fake::FakeRds,
+        restore::{discard, resolve},
+        seen::Seen,
+        *,
+    },
 };
 
 fn world() -> World {
@@ -132,6 +138,19 @@ async fn a_switch_that_has_begun_goes_on_whatever_was_agreed_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_database_that_is_busy_with_something_else_is_not_taken_for_one_that_is_being_renamed() {
+    let world = world();
+    let (database, admitted) = verified(&world).await;
+    // Somebody takes a snapshot.
+    world.rds.set_status("shop", "backing-up");
+    let switch = SwitchDatabase::new(&database, AcceptedLoss::of_the_last(Duration::from_secs(1), "INC-7"));
+    assert_eq!(switch.probe(&cx(), admitted.clone()).await.unwrap(), Probed::NotDone);
+    let error = switch.apply(&cx(), admitted).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::GateRefused, Effect::None), "{error:?}");
+    assert!(world.listing().contains(&"shop db-FAKE0001 backing-up".to_owned()), "{:?}", world.listing());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_another_database_has_is_a_conflict_that_names_it() {
     let world = world();
     let (database, admitted) = verified(&world).await;
@@ -195,6 +214,57 @@ async fn a_snapshot_of_another_database_and_a_time_that_is_not_kept_are_refused_
     let now = ecolaura_deploy_core::clock::Clock::now(cx().clock());
     let error = step.plan(&cx(), Planned::Known(RestorePoint::Time(now))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+/// Restores the cluster `shop` to a snapshot, and lets it take the name.
+async fn replaced(world: &World) -> (RdsDatabase, Restored) {
+    let cluster = RdsDatabase::cluster(&world.fake().account(1), "shop");
+    let snapshot = cluster.snapshot(&cx(), "key").await.unwrap();
+    let restored = RestoreDatabase::new(&cluster).apply(&cx(), snapshot.into()).await.unwrap().output;
+    let verify = VerifyDatabase::new(&cluster, Arc::new(Answering(true)));
+    let admitted = verify.apply(&cx(), restored.clone()).await.unwrap().output;
+    SwitchDatabase::new(&cluster, accepted()).apply(&cx(), admitted).await.unwrap();
+    (cluster, restored)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_serverless_cluster_is_restored_with_its_capacity_and_its_members() {
+    let world = World::new(FakeRds::new().serverless_cluster("shop", &["shop-1"]));
+    replaced(&world).await;
+    let seen = world.rds.answer("Action=DescribeDBClusters&DBClusterIdentifier=shop").1;
+    assert!(seen.contains("<MinCapacity>0.5</MinCapacity><MaxCapacity>8.0</MaxCapacity>"), "{seen}");
+    let seen = world.rds.answer("Action=DescribeDBInstances&DBInstanceIdentifier=shop-1").1;
+    assert!(seen.contains("<DbiResourceId>db-FAKE0004<") && seen.contains("db.serverless"), "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_multi_az_cluster_keeps_the_members_that_rds_makes_and_takes_away() {
+    let world = World::new(FakeRds::new().multi_az_cluster("shop"));
+    let (cluster, restored) = replaced(&world).await;
+    assert!(restored.members.is_empty(), "{:?}", restored.members);
+    let listing = world.listing();
+    for line in ["shop cluster-FAKE0005 available", "shop-old cluster-FAKE0001 available"] {
+        assert!(listing.contains(&line.to_owned()), "{listing:?}");
+    }
+    assert_eq!(listing.iter().filter(|line| line.contains("-instance-")).count(), 6, "{listing:?}");
+
+    let (restore, cx) = (RestoreDatabase::new(&cluster), cx());
+    let restored = restore.apply(&cx, RestorePoint::Latest).await.unwrap().output;
+    let key = restored.new.identity.key.unwrap();
+    let calls = Calls::of(&cluster, (&cx, "rds.discard")).await.unwrap();
+    discard(&calls, (&restored.new.database, &key), &cluster).await.unwrap();
+    assert_eq!(world.listing().iter().filter(|line| line.ends_with(" deleting")).count(), 4, "{:?}", world.listing());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rds_refuses_until_the_patience_ends_is_told_in_its_words() {
+    let world = World::new(FakeRds::new().cluster("shop", &["shop-1"]));
+    world.rds.set_class("shop-1", "db.serverless");
+    let cluster = RdsDatabase::cluster(&world.fake().account(1), "shop").patience(Duration::from_mins(5));
+    let error = RestoreDatabase::new(&cluster).apply(&cx(), RestorePoint::Latest).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Partial), "{error:?}");
+    let told = "is still busy: The cluster has no Serverless v2 scaling configuration after 300 s";
+    assert!(error.report().contains(told), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
