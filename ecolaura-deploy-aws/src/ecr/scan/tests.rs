@@ -8,7 +8,7 @@ use std::sync::{
 use ecolaura_deploy_core::{
     ErrorKind, Verdict,
     analysis::scan::{AllowEntry, SeverityPolicy, Unfixed, judge as gate},
-    backend::{Finding, Severity},
+    backend::{Finding, Fix, Severity},
     vocabulary::Digest,
 };
 use jiff::civil::date;
@@ -158,13 +158,13 @@ async fn findings_of_all_pages_count_worst_first_with_what_mends_them() {
     let fake = answering(vec![first, scan("COMPLETE", enhanced("HIGH", "YES"))]);
     let report = outcome(|scanner| scanner, &fake).await;
     let ScanOutcome::Findings { findings } = &report.outcome else { panic!("{report:?}") };
-    let told = |found: &Finding| (found.id.clone(), found.subject.clone(), found.fixed_in.clone());
+    let told = |found: &Finding| (found.id.clone(), found.subject.clone(), found.fix.clone());
     let told: Vec<_> = findings.iter().map(told).collect();
     assert_eq!(
         told,
         [
-            ("CVE-2026-1".to_owned(), "libfoo 1.0".to_owned(), Some("1.1".to_owned())),
-            ("CVE-2026-2".to_owned(), "zlib 1.2".to_owned(), None),
+            ("CVE-2026-1".to_owned(), "libfoo 1.0".to_owned(), Fix::In("1.1".to_owned())),
+            ("CVE-2026-2".to_owned(), "zlib 1.2".to_owned(), Fix::Untold),
         ]
     );
     assert_eq!(report.packages, 2);
@@ -213,3 +213,18 @@ async fn evidence_lasts_for_a_day_unless_it_is_told_to_stay() {
     let lasting = scanner().lasting_evidence();
     assert_eq!(lasting.database(&at(0)).await.unwrap(), lasting.database(&at(86_400)).await.unwrap());
 }
+    assert_eq!(on("PARTIAL", &tolerant, today).await, Verdict::Fail);
+#[tokio::test]
+async fn what_tells_nothing_of_a_fix_is_not_tolerated_as_unfixed() {
+    let tolerant = SeverityPolicy::new(Severity::Medium).unfixed(Unfixed::Tolerate);
+    let mut untold = enhanced("CRITICAL", "NO");
+    untold["enhancedFindings"][0].as_object_mut().unwrap().remove("fixAvailable");
+    let basic = json!({"findings": [{"name": "CVE-2026-2", "severity": "CRITICAL", "description": "bad"}]});
+    for findings in [basic, untold] {
+        let report = outcome(|scanner| scanner, &answering(vec![scan("COMPLETE", findings)])).await;
+        let (verdict, lines) = gate(&report, &tolerant, date(2026, 11, 26));
+        assert_eq!(verdict, Verdict::Fail, "{lines:?}");
+        assert!(lines[0].contains("is not told"), "{lines:?}");
+    }
+}
+
