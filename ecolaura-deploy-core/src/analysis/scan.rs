@@ -65,6 +65,11 @@ impl SeverityPolicy {
         self
     }
 
+    /// What is tolerated on the day `today`.
+    pub(crate) fn allowed(&self, today: Date) -> impl Iterator<Item = &AllowEntry> {
+        self.allow.iter().filter(move |entry| today <= entry.until)
+    }
+
     /// The same with another rule for what no version mends.
     pub fn unfixed(mut self, unfixed: Unfixed) -> Self {
         self.unfixed = unfixed;
