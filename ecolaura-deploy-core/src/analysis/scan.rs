@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Verdict,
-    backend::{Finding, ScanOutcome, ScanReport, Severity},
+    backend::{Finding, Fix, ScanOutcome, ScanReport, Severity},
 };
 
 /// A finding that is tolerated for a time.
@@ -28,7 +28,8 @@ impl AllowEntry {
     }
 }
 
-/// What to do with advisories that no version mends yet. Rules about content, such as `forbidden-file`, always count.
+/// What to do with findings of which the scanner tells that no version mends them yet. Where it tells nothing of a fix,
+/// as ECR's basic scans and rules about content (`forbidden-file`) do, they always count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unfixed {
@@ -48,7 +49,7 @@ pub struct SeverityPolicy {
     pub fail_on: Severity,
     /// What is tolerated for a time.
     pub allow: Vec<AllowEntry>,
-    /// What to do with rated findings that no version mends.
+    /// What to do with rated findings of which it is told that no version mends them.
     pub unfixed: Unfixed,
 }
 
@@ -62,6 +63,11 @@ impl SeverityPolicy {
     pub fn allow(mut self, entry: AllowEntry) -> Self {
         self.allow.push(entry);
         self
+    }
+
+    /// What is tolerated on the day `today`.
+    pub(crate) fn allowed(&self, today: Date) -> impl Iterator<Item = &AllowEntry> {
+        self.allow.iter().filter(move |entry| today <= entry.until)
     }
 
     /// The same with another rule for what no version mends.
@@ -112,19 +118,14 @@ fn judge_one(finding: &Finding, policy: &SeverityPolicy, today: Date) -> (bool, 
         }
         _ if !rated => (true, "not rated".to_owned()),
         _ if finding.severity < policy.fail_on => (false, format!("{severity} is below the limit")),
-        _ if finding.fixed_in.is_none() && is_advisory(finding) && policy.unfixed == Unfixed::Tolerate => {
-            (false, format!("{severity}, and no version mends it"))
-        }
-        _ => match &finding.fixed_in {
-            Some(version) => (true, format!("{severity}; update to {version}")),
-            None => (true, severity),
+        _ => match (&finding.fix, policy.unfixed) {
+            (Fix::Nowhere, Unfixed::Tolerate) => (false, format!("{severity}, and no version mends it")),
+            (Fix::Nowhere, Unfixed::Refuse) => (true, format!("{severity}; no version mends it yet")),
+            (Fix::In(version), _) => (true, format!("{severity}; update to {version}")),
+            (Fix::Untold, Unfixed::Tolerate) => (true, format!("{severity}; whether a version mends it is not told")),
+            (Fix::Untold, Unfixed::Refuse) => (true, severity),
         },
     }
-}
-
-/// Advisories are numbered, rules about content (`forbidden-file`) are not; those can always be mended.
-fn is_advisory(finding: &Finding) -> bool {
-    finding.id.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -140,8 +141,12 @@ mod tests {
     }
 
     fn finding(severity: Severity, fixed: bool) -> ScanOutcome {
+        told(severity, if fixed { Fix::In("0.2.23".to_owned()) } else { Fix::Nowhere })
+    }
+
+    fn told(severity: Severity, fix: Fix) -> ScanOutcome {
         let mut finding = Finding::new("RUSTSEC-1", severity, "time 0.1.0", "segfault");
-        finding.fixed_in = fixed.then(|| "0.2.23".to_owned());
+        finding.fix = fix;
         ScanOutcome::Findings { findings: vec![finding] }
     }
 
@@ -187,6 +192,9 @@ mod tests {
         assert_eq!(on(finding(Severity::High, false)), Verdict::Pass);
         assert_eq!(on(finding(Severity::High, true)), Verdict::Fail);
         assert_eq!(on(finding(Severity::Unknown, false)), Verdict::Fail);
+        assert_eq!(on(told(Severity::Critical, Fix::Untold)), Verdict::Fail);
+        let (_, reasons) = judge(&report(told(Severity::Critical, Fix::Untold)), &policy, date(2026, 1, 1));
+        assert!(reasons[0].ends_with("(critical; whether a version mends it is not told)"), "{reasons:?}");
         let key = Finding::new("forbidden-file", Severity::Critical, "/id_rsa", "a private key");
         assert_eq!(on(ScanOutcome::Findings { findings: vec![key] }), Verdict::Fail);
     }

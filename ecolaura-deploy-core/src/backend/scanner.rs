@@ -26,6 +26,24 @@ pub enum Severity {
     Critical,
 }
 
+/// What a scanner tells of the version that mends a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Fix {
+    /// This version does.
+    In(String),
+    /// No version does yet.
+    Nowhere,
+    /// The scanner does not tell; there may be one.
+    #[default]
+    Untold,
+}
+
+impl Fix {
+    fn is_untold(&self) -> bool {
+        *self == Self::Untold
+    }
+}
+
 /// One thing that a scanner found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -38,19 +56,38 @@ pub struct Finding {
     pub subject: String,
     /// One line for people.
     pub summary: String,
-    /// The version that mends it.
-    pub fixed_in: Option<String>,
+    /// Whether a version mends it. Stands as `fixed_in` in records: the version, `null` for none, and nothing at all
+    /// where the scanner does not tell.
+    #[serde(rename = "fixed_in", default, skip_serializing_if = "Fix::is_untold", with = "fixed_in")]
+    pub fix: Fix,
+}
+
+mod fixed_in {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Fix;
+
+    pub(super) fn serialize<S: Serializer>(fix: &Fix, serializer: S) -> Result<S::Ok, S::Error> {
+        match fix {
+            Fix::In(version) => serializer.serialize_some(version),
+            Fix::Nowhere | Fix::Untold => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fix, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Fix::Nowhere, Fix::In))
+    }
 }
 
 impl Finding {
-    /// A finding by the rule `id` about `subject`.
+    /// A finding by the rule `id` about `subject`, with no word on a fix.
     pub fn new(
         id: impl Into<String>,
         severity: Severity,
         subject: impl Into<String>,
         summary: impl Into<String>,
     ) -> Self {
-        Self { id: id.into(), severity, subject: subject.into(), summary: summary.into(), fixed_in: None }
+        Self { id: id.into(), severity, subject: subject.into(), summary: summary.into(), fix: Fix::Untold }
     }
 }
 
@@ -120,3 +157,25 @@ pub trait ImageScanner: fmt::Debug + Send + Sync + 'static {
 }
 
 const _: fn(&dyn ImageScanner) = |_| {};
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn records_tell_no_fix_from_none_told() {
+        for (fix, recorded) in [
+            (Fix::In("1.2.3".to_owned()), Some(json!("1.2.3"))),
+            (Fix::Nowhere, Some(json!(null))),
+            (Fix::Untold, None),
+        ] {
+            let mut finding = Finding::new("CVE-2026-1", Severity::High, "libfoo 1.0", "bad");
+            finding.fix = fix;
+            let record = serde_json::to_value(&finding).unwrap();
+            assert_eq!(record.get("fixed_in"), recorded.as_ref());
+            assert_eq!(serde_json::from_value::<Finding>(record).unwrap(), finding);
+        }
+    }
+}

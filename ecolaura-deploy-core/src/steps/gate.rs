@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Lets an image pass if its scan satisfies a policy. Fails closed: an image that was not scanned does not pass. The
-/// evidence is reused for the same digest while the advisory database and the policy are the same.
+/// evidence is reused for the same digest while the advisory database, the policy and what it still tolerates are the same.
 #[derive(Debug, Clone)]
 pub struct ScanGate {
     scanner: Arc<dyn ImageScanner>,
@@ -30,13 +30,14 @@ impl ScanGate {
 
     async fn fingerprint(&self, cx: &Context, image: &PinnedImage) -> Result<Fingerprint> {
         let policy = crate::context::to_json("scan.policy", &self.policy)?.to_string();
-        // Tolerated findings end on a day, so evidence counts for one.
-        let today = if self.policy.allow.is_empty() { String::new() } else { today(cx).to_string() };
+        // What is tolerated ends on a day, and with it the evidence.
+        let allowed: Vec<_> = self.policy.allowed(today(cx)).collect();
+        let allowed = crate::context::to_json("scan.policy", &allowed)?.to_string();
         Ok(Fingerprint::new()
             .part("image", image.to_string())
             .part("database", self.scanner.database(cx).await?)
             .part("policy", policy)
-            .part("day", today))
+            .part("allowed", allowed))
     }
 
     fn refuse(image: &PinnedImage, verdict: Verdict, report: &ScanReport, lines: &[String]) -> Error {
@@ -146,5 +147,52 @@ impl<T: Leaf> Step for WindowGate<T> {
                     .advice(format!("{opens}; run again then")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "test-util")]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::{
+        analysis::scan::AllowEntry,
+        backend::{Finding, ScanOutcome, Severity},
+        clock::FixedClock,
+        pipeline::{Pipeline, constant},
+        run::Runner,
+        store::ObjectRunStore,
+        testing::fake::small::FakeScanner,
+        vocabulary::Digest,
+    };
+
+    /// Whether the gate was passed at once, and whether it was passed at all.
+    async fn pass(runner: &Runner, policy: &SeverityPolicy, day: jiff::civil::Date) -> (bool, bool) {
+        let image = PinnedImage::new("a/b".parse().unwrap(), Digest::of("x"));
+        let found = Finding::new("CVE-2026-1", Severity::High, "libfoo 1.0", "bad");
+        let outcome = ScanOutcome::Findings { findings: vec![found] };
+        let gate = ScanGate::new(Arc::new(FakeScanner::new().with(image.clone(), outcome, 1)), policy.clone());
+        let clock = FixedClock::new(TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).unwrap());
+        let (cx, runner) = (Context::new("dev".parse().unwrap()), runner.clone().clock(Arc::new(clock)));
+        let mut pipeline = Pipeline::new("ship".parse().unwrap(), "dev".parse().unwrap());
+        pipeline.add("scan", gate, constant(image));
+        let plan = runner.plan(&cx, pipeline).await.unwrap();
+        let skipped = plan.summary().steps[0].skipped;
+        (skipped, runner.run(&cx, plan).await.unwrap().succeeded())
+    }
+
+    #[tokio::test]
+    async fn evidence_counts_until_what_it_tolerates_has_run_out() {
+        let runner = Runner::new(Arc::new(ObjectRunStore::memory()));
+        let allow = |id: &str, until| AllowEntry::new(id, until, "not reachable");
+        let policy = SeverityPolicy::new(Severity::High)
+            .allow(allow("CVE-2026-1", date(2027, 1, 1)))
+            .allow(allow("CVE-2026-2", date(2026, 11, 30)));
+        assert_eq!(pass(&runner, &policy, date(2026, 11, 27)).await, (false, true));
+        assert_eq!(pass(&runner, &policy, date(2026, 11, 28)).await, (true, true), "another day");
+        assert_eq!(pass(&runner, &policy, date(2026, 12, 1)).await, (false, true), "one allowance less");
+        assert_eq!(pass(&runner, &policy, date(2027, 1, 1)).await, (true, true), "the last day");
+        assert_eq!(pass(&runner, &policy, date(2027, 1, 2)).await, (false, false), "it has run out");
     }
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ecr::{
     operation::describe_image_scan_findings::DescribeImageScanFindingsOutput,
-    types::{EnhancedImageScanFinding, FindingSeverity, ImageScanFinding, PackageVulnerabilityDetails, ScanStatus},
+    types::{
+        EnhancedImageScanFinding, FindingSeverity, ImageScanFinding, PackageVulnerabilityDetails, ScanStatus,
+        VulnerablePackage,
+    },
 };
-use ecolaura_deploy_core::backend::{Finding, Severity};
+use ecolaura_deploy_core::backend::{Finding, Fix, Severity};
 
 /// A scan as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +56,7 @@ impl Reading {
     }
 }
 
+/// A basic scan tells nothing of fixes.
 fn basic(found: &ImageScanFinding) -> Finding {
     let attribute = |name: &str| {
         found.attributes().iter().find(|attribute| attribute.key() == name).and_then(|attribute| attribute.value())
@@ -77,12 +81,21 @@ fn enhanced(found: &EnhancedImageScanFinding) -> Finding {
     let id = details.and_then(|details| details.vulnerability_id()).or(found.title()).unwrap_or("unnamed");
     let mut finding =
         Finding::new(id, severity(found.severity()), subject, summary(found.title(), found.description()));
-    // PARTIAL mends some of the packages: what is left has no version to go to.
-    if found.fix_available() == Some("YES") {
-        let fixed = packages.iter().find_map(|package| package.fixed_in_version());
-        finding.fixed_in = Some(fixed.unwrap_or("a newer version").to_owned());
-    }
+    finding.fix = fix(found.fix_available(), packages);
     finding
+}
+
+/// `PARTIAL` mends some of the packages: those can be updated, and what is left is then a finding of its own.
+fn fix(available: Option<&str>, packages: &[VulnerablePackage]) -> Fix {
+    match available {
+        Some("YES" | "PARTIAL") => {
+            let named = packages.iter().filter_map(VulnerablePackage::fixed_in_version);
+            let fixed = named.into_iter().find(|version| !version.is_empty() && *version != "NotAvailable");
+            Fix::In(fixed.unwrap_or("a newer version").to_owned())
+        }
+        Some("NO") => Fix::Nowhere,
+        _ => Fix::Untold,
+    }
 }
 
 /// What nobody has rated yet stays unrated, so that the gate refuses it.

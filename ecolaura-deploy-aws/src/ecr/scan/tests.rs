@@ -8,7 +8,7 @@ use std::sync::{
 use ecolaura_deploy_core::{
     ErrorKind, Verdict,
     analysis::scan::{AllowEntry, SeverityPolicy, Unfixed, judge as gate},
-    backend::{Finding, Severity},
+    backend::{Finding, Fix, Severity},
     vocabulary::Digest,
 };
 use jiff::civil::date;
@@ -31,8 +31,26 @@ fn answering(answers: Vec<Answer>) -> FakeAws {
             answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)].clone()
         }
         "StartImageScan" => Answer::json(&json!({})),
+        "DescribeImages" => described("application/vnd.oci.image.manifest.v1+json"),
         _ => unknown(),
     })
+}
+
+/// As [`answering`], where no scan can be started.
+fn starting_none(code: &'static str, answers: Vec<Answer>) -> FakeAws {
+    let asked = Arc::new(AtomicUsize::new(0));
+    FakeAws::new(move |question| match question.operation.as_str() {
+        "DescribeImageScanFindings" => answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)].clone(),
+        "StartImageScan" => Answer::refusal(400, code, "no scan today"),
+        "DescribeImages" => described("application/vnd.docker.distribution.manifest.v2+json"),
+        _ => unknown(),
+    })
+}
+
+fn described(kind: &str) -> Answer {
+    Answer::json(
+        &json!({"imageDetails": [{"imageDigest": Digest::of("web").to_string(), "imageManifestMediaType": kind}]}),
+    )
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
@@ -123,27 +141,78 @@ async fn an_empty_list_right_after_a_scan_is_no_proof() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_without_a_scan_is_scanned_only_where_that_was_asked_for() {
-    let done = scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}));
-    let fake = answering(vec![none(), done.clone()]);
+    let fake = answering(vec![none()]);
     let report = outcome(|scanner| scanner, &fake).await;
     assert!(matches!(report.outcome, ScanOutcome::NotScanned { .. }), "{report:?}");
-    let fake = answering(vec![none(), done]);
+    assert!(!fake.operations().contains(&"StartImageScan".to_owned()), "{:?}", fake.operations());
+    let fake = answering(vec![none(), scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}))]);
     assert_eq!(outcome(EcrScanner::starting, &fake).await.outcome, ScanOutcome::Clean);
-    assert_eq!(fake.operations()[1], "StartImageScan");
+    let asked = fake.operations();
+    assert_eq!(asked.iter().filter(|asked| *asked == "StartImageScan").count(), 1, "{asked:?}");
 }
 
-#[tokio::test]
-async fn a_scan_that_cannot_be_started_is_an_outcome() {
-    for (code, unsupported) in [("UnsupportedImageTypeException", true), ("LimitExceededException", false)] {
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_begins_some_time_after_the_push_is_waited_for() {
+    let answers = || {
+        let done = scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}));
+        vec![none(), none(), scan("PENDING", json!({})), done]
+    };
+    assert_eq!(outcome(|scanner| scanner, &answering(answers())).await.outcome, ScanOutcome::Clean);
+    // ECR starts none where scans are enhanced, and none twice on a day.
+    for code in ["ValidationException", "LimitExceededException"] {
+        let fake = starting_none(code, answers());
+        assert_eq!(outcome(EcrScanner::starting, &fake).await.outcome, ScanOutcome::Clean, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_never_begins_is_told_after_a_time_with_what_was_tried() {
+    let began = tokio::time::Instant::now();
+    let report = outcome(|scanner| scanner, &answering(vec![none()])).await;
+    let ScanOutcome::NotScanned { reason } = &report.outcome else { panic!("{report:?}") };
+    assert!(reason.contains("120 s") && reason.contains("scan on push"), "{reason}");
+    assert_eq!(began.elapsed(), GRACE);
+    for code in ["ValidationException", "LimitExceededException"] {
+        let report = outcome(EcrScanner::starting, &starting_none(code, vec![none()])).await;
+        let ScanOutcome::NotScanned { reason } = &report.outcome else { panic!("{report:?}") };
+        assert!(reason.contains("no scan today"), "{reason}");
+    }
+    // One that was started comes, or is late.
+    let late = outcome(EcrScanner::starting, &answering(vec![none()])).await;
+    assert_eq!(late.outcome, ScanOutcome::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ecr_does_not_scan_is_told_at_once() {
+    let fake = starting_none("UnsupportedImageTypeException", vec![none()]);
+    let report = outcome(EcrScanner::starting, &fake).await;
+    assert!(matches!(report.outcome, ScanOutcome::Unsupported { .. }), "{report:?}");
+    for kind in INDEXES {
         let fake = FakeAws::new(move |asked| match asked.operation.as_str() {
             "DescribeImageScanFindings" => none(),
-            "StartImageScan" => Answer::refusal(400, code, "no"),
+            "DescribeImages" => {
+                assert_eq!(asked.body["imageIds"], json!([{"imageDigest": Digest::of("web").to_string()}]));
+                described(kind)
+            }
             _ => unknown(),
         });
-        let outcome = outcome(EcrScanner::starting, &fake).await.outcome;
-        assert_eq!(matches!(outcome, ScanOutcome::Unsupported { .. }), unsupported, "{outcome:?}");
-        assert_eq!(matches!(outcome, ScanOutcome::NotScanned { .. }), !unsupported, "{outcome:?}");
+        let report = outcome(EcrScanner::starting, &fake).await;
+        assert!(matches!(report.outcome, ScanOutcome::Unsupported { .. }), "{report:?}");
+        assert_eq!(fake.operations(), ["DescribeImageScanFindings", "DescribeImages"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_may_not_ask_what_an_image_is_can_still_have_it_scanned() {
+    let done = scan("COMPLETE", json!({"imageScanCompletedAt": 1_800_000_000}));
+    let answers = [none(), done];
+    let asked = AtomicUsize::new(0);
+    let fake = FakeAws::new(move |question| match question.operation.as_str() {
+        "DescribeImageScanFindings" => answers[asked.fetch_add(1, Ordering::SeqCst).min(1)].clone(),
+        "DescribeImages" => Answer::refusal(400, "AccessDeniedException", "not allowed"),
+        _ => unknown(),
+    });
+    assert_eq!(outcome(|scanner| scanner, &fake).await.outcome, ScanOutcome::Clean);
 }
 
 #[tokio::test]
@@ -158,13 +227,13 @@ async fn findings_of_all_pages_count_worst_first_with_what_mends_them() {
     let fake = answering(vec![first, scan("COMPLETE", enhanced("HIGH", "YES"))]);
     let report = outcome(|scanner| scanner, &fake).await;
     let ScanOutcome::Findings { findings } = &report.outcome else { panic!("{report:?}") };
-    let told = |found: &Finding| (found.id.clone(), found.subject.clone(), found.fixed_in.clone());
+    let told = |found: &Finding| (found.id.clone(), found.subject.clone(), found.fix.clone());
     let told: Vec<_> = findings.iter().map(told).collect();
     assert_eq!(
         told,
         [
-            ("CVE-2026-1".to_owned(), "libfoo 1.0".to_owned(), Some("1.1".to_owned())),
-            ("CVE-2026-2".to_owned(), "zlib 1.2".to_owned(), None),
+            ("CVE-2026-1".to_owned(), "libfoo 1.0".to_owned(), Fix::In("1.1".to_owned())),
+            ("CVE-2026-2".to_owned(), "zlib 1.2".to_owned(), Fix::Untold),
         ]
     );
     assert_eq!(report.packages, 2);
@@ -179,11 +248,26 @@ async fn severity_fix_and_an_allowance_that_ends_decide_together() {
     let today = date(2026, 11, 26);
     let tolerant = SeverityPolicy::new(Severity::Medium).unfixed(Unfixed::Tolerate);
     assert_eq!(on("YES", &tolerant, today).await, Verdict::Fail);
+    assert_eq!(on("PARTIAL", &tolerant, today).await, Verdict::Fail);
     assert_eq!(on("NO", &tolerant, today).await, Verdict::Pass);
     let allowed = SeverityPolicy::new(Severity::Medium).allow(AllowEntry::new("CVE-2026-1", today, "not reachable"));
     assert_eq!(on("YES", &allowed, today).await, Verdict::Pass);
     assert_eq!(on("YES", &allowed, date(2026, 11, 27)).await, Verdict::Fail);
     assert_eq!(on("YES", &SeverityPolicy::new(Severity::Critical), today).await, Verdict::Pass);
+}
+
+#[tokio::test]
+async fn what_tells_nothing_of_a_fix_is_not_tolerated_as_unfixed() {
+    let tolerant = SeverityPolicy::new(Severity::Medium).unfixed(Unfixed::Tolerate);
+    let mut untold = enhanced("CRITICAL", "NO");
+    untold["enhancedFindings"][0].as_object_mut().unwrap().remove("fixAvailable");
+    let basic = json!({"findings": [{"name": "CVE-2026-2", "severity": "CRITICAL", "description": "bad"}]});
+    for findings in [basic, untold] {
+        let report = outcome(|scanner| scanner, &answering(vec![scan("COMPLETE", findings)])).await;
+        let (verdict, lines) = gate(&report, &tolerant, date(2026, 11, 26));
+        assert_eq!(verdict, Verdict::Fail, "{lines:?}");
+        assert!(lines[0].contains("is not told"), "{lines:?}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::{
     advisories::{Advisory, Database, Event, Range},
     materials::Package,
 };
-use crate::backend::{Finding, Severity};
+use crate::backend::{Finding, Fix, Severity};
 
 /// What `database` says of `packages`. Packages of kinds that it cannot judge are one finding for each kind.
 pub(super) fn match_all(packages: &[Package], database: &Database) -> Vec<Finding> {
@@ -49,7 +49,7 @@ fn match_one(package: &Package, advisories: &[Advisory]) -> Vec<Finding> {
             return None;
         }
         let mut finding = Finding::new(&advisory.id, advisory.severity, &subject, &advisory.summary);
-        finding.fixed_in = advisory.ranges.iter().filter_map(|range| fix(range, version)).min().map(Version::to_string);
+        finding.fix = mends(advisory, version);
         Some(finding)
     };
     advisories.iter().filter_map(judged).collect()
@@ -80,6 +80,17 @@ fn place(event: &Event) -> Option<&Version> {
         Event::Introduced(at) => at.as_ref(),
         Event::Fixed(at) | Event::LastAffected(at) => Some(at),
     }
+}
+
+/// What `advisory` tells of a version after `version` that is good. Where it names only the last one that is bad, or the
+/// bad ones one by one, another one may be good or not be there.
+fn mends(advisory: &Advisory, version: &Version) -> Fix {
+    if let Some(fixed) = advisory.ranges.iter().filter_map(|range| fix(range, version)).min() {
+        return Fix::In(fixed.to_string());
+    }
+    let events = || advisory.ranges.iter().flat_map(|range| &range.events);
+    let ends = events().any(|event| matches!(event, Event::LastAffected(_)));
+    if ends || events().next().is_none() { Fix::Untold } else { Fix::Nowhere }
 }
 
 /// The first fix after `version`.
@@ -120,11 +131,10 @@ mod tests {
         Package { kind: "cargo".to_owned(), name: "time".to_owned(), version: version.to_owned() }
     }
 
-    /// `None`: not found; `Some(None)`: found, and fixed nowhere.
-    #[expect(clippy::option_option, reason = "found and fixed are two questions")]
-    fn found(events: &str, version: &str) -> Option<Option<String>> {
+    /// What is told of a fix, if it is found.
+    fn found(events: &str, version: &str) -> Option<Fix> {
         let database = database(&format!(r#""ranges":[{{"type":"SEMVER","events":[{events}]}}]"#));
-        match_all(&[package(version)], &database).pop().map(|finding| finding.fixed_in)
+        match_all(&[package(version)], &database).pop().map(|finding| finding.fix)
     }
 
     #[test]
@@ -134,7 +144,7 @@ mod tests {
         let last = r#"{"introduced":"1.0.0"},{"last_affected":"1.5.0"}"#;
         let open = r#"{"introduced":"2"}"#;
         let limit = r#"{"introduced":"0"},{"limit":"3.0.0"}"#;
-        let fixed = |version: &str| Some(Some(version.to_owned()));
+        let fixed = |version: &str| Some(Fix::In(version.to_owned()));
         for (events, version, expected) in [
             (until, "0.1.44", fixed("0.2.23")),
             (until, "0.2.23", None),
@@ -146,13 +156,13 @@ mod tests {
             (twice, "1.0.0", None),
             (twice, "1.3.9", fixed("1.4.0")),
             (twice, "1.4.0", None),
-            (last, "1.5.0", Some(None)),
+            (last, "1.5.0", Some(Fix::Untold)),
             (last, "1.5.1", None),
             (last, "0.9.9", None),
             (open, "1.9.9", None),
-            (open, "2.0.0", Some(None)),
-            (open, "99.0.0", Some(None)),
-            (limit, "2.9.9", Some(None)),
+            (open, "2.0.0", Some(Fix::Nowhere)),
+            (open, "99.0.0", Some(Fix::Nowhere)),
+            (limit, "2.9.9", Some(Fix::Nowhere)),
             (limit, "3.0.0", None),
         ] {
             assert_eq!(found(events, version), expected, "{events} {version}");
@@ -162,7 +172,8 @@ mod tests {
     #[test]
     fn listed_versions_other_packages_and_what_cannot_be_judged() {
         let listed = database(r#""versions":["1.0.0"]"#);
-        assert_eq!(match_all(&[package("1.0.0")], &listed).len(), 1);
+        let found = match_all(&[package("1.0.0")], &listed);
+        assert_eq!((found.len(), &found[0].fix), (1, &Fix::Untold));
         assert!(match_all(&[package("1.0.1")], &listed).is_empty());
         let npm = Package { kind: "npm".to_owned(), ..package("1.0.0") };
         assert!(match_all(&[npm], &listed).is_empty());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Context,
-    backend::{ImageScanner, ScanOutcome, Severity},
+    backend::{Fix, ImageScanner, ScanOutcome, Severity},
     testing::conformance::small::{cancelled, expect_kind, expect_ok, test_context},
     vocabulary::PinnedImage,
 };
@@ -58,7 +58,7 @@ async fn a_planted_vulnerable_version_is_caught(cx: &Context, (scanner, image): 
         finding.severity == Severity::Medium
             && finding.subject.contains("time")
             && finding.subject.contains("0.1.44")
-            && finding.fixed_in.as_deref() == Some("0.2.23")
+            && finding.fix == Fix::In("0.2.23".to_owned())
     });
     assert!(right, "{case}: {findings:?}");
 }

@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{
     backend::{
-        Approval, Approver, FeatureFlags, Finding, FlagState, ImageScanner, Measure, MetricSource, Sample, ScanOutcome,
-        SecretStore, Severity, Track,
+        Approval, Approver, FeatureFlags, Finding, Fix, FlagState, ImageScanner, Measure, MetricSource, Sample,
+        ScanOutcome, SecretStore, Severity, Track,
     },
     testing::conformance::small::{approver, flags, metrics, scanner, secrets},
     vocabulary::{Digest, PinnedImage},
@@ -69,7 +69,7 @@ async fn the_scanner_conforms() {
             Content::Missing => return (Arc::new(FakeScanner::new()) as Arc<dyn ImageScanner>, image),
             Content::Vulnerable => {
                 let mut finding = Finding::new("RUSTSEC-2020-0071", Severity::Medium, "time 0.1.44", "segfault");
-                finding.fixed_in = Some("0.2.23".to_owned());
+                finding.fix = Fix::In("0.2.23".to_owned());
                 ScanOutcome::Findings { findings: vec![finding] }
             }
         };
