@@ -278,6 +278,23 @@ async fn a_cluster_is_restored_with_its_members_and_all_take_their_names() {
     let admitted = verify.apply(&cx(), restored).await.unwrap().output;
     let switch = SwitchDatabase::new(&cluster, accepted());
     let undo = switch.prepare(&cx(), &admitted).await.unwrap().unwrap();
+#[tokio::test(start_paused = true)]
+async fn the_plan_warns_of_a_managed_password_and_of_roles_that_stay_behind() {
+    let world = World::new(FakeRds::new().instance("shop").cluster("garden", &["garden-1"]));
+    let account = world.fake().account(1);
+    for database in [RdsDatabase::instance(&account, "shop"), RdsDatabase::cluster(&account, "garden")] {
+        let warnings = || async {
+            let step = RestoreDatabase::new(&database);
+            step.plan(&cx(), Planned::Known(RestorePoint::Latest)).await.unwrap().warnings
+        };
+        assert!(warnings().await.is_empty());
+        world.rds.manage_password(database.database().name());
+        world.rds.give_role(database.database().name(), "arn:aws:iam::111122223333:role/import");
+        let warnings = warnings().await.join("\n");
+        assert!(warnings.contains("the secret of the master password") && warnings.contains("IAM roles"), "{warnings}");
+    }
+}
+
     switch.apply(&cx(), admitted).await.unwrap();
     let after = [
         "ecolaura-shop available",
