@@ -181,11 +181,22 @@ async fn another_database_or_another_engine_than_was_restored_does_not_pass() {
 
 #[test]
 fn nothing_is_restored_to_a_time_that_has_not_come() {
-    let now: jiff::Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
-    let old = Seen::Instance(Box::new(aws_sdk_rds::types::DbInstance::builder().build()));
-    let at = |time: &str| resolve(&RestorePoint::Time(time.parse().unwrap()), &old, now);
+    let latest = aws_smithy_types::DateTime::from_secs(1_795_687_200);
+    let old = aws_sdk_rds::types::DbInstance::builder().latest_restorable_time(latest).build();
+    let at = |time: &str| resolve(&RestorePoint::Time(time.parse().unwrap()), &Seen::Instance(Box::new(old.clone())));
     assert_eq!(at("2026-11-26T10:00:01Z").unwrap_err().kind(), ErrorKind::InvalidInput);
     at("2026-11-26T10:00:00Z").unwrap();
+}
+
+#[test]
+fn without_automated_backups_nothing_but_a_snapshot_is_restored() {
+    let old = aws_sdk_rds::types::DbInstance::builder().db_instance_identifier("shop").build();
+    let old = Seen::Instance(Box::new(old));
+    for point in [RestorePoint::Latest, RestorePoint::Time("2026-11-26T10:00:00Z".parse().unwrap())] {
+        let error = resolve(&point, &old).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.report().contains("RDS instance shop has no automated backups"), "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,17 +279,6 @@ async fn what_rds_refuses_until_the_patience_ends_is_told_in_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_is_restored_with_its_members_and_all_take_their_names() {
-    let world = World::new(FakeRds::new().cluster("shop", &["shop-1", "shop-2"]));
-    let cluster = RdsDatabase::cluster(&world.fake().account(1), "shop");
-    let snapshot = cluster.snapshot(&cx(), "key").await.unwrap();
-    let restored = RestoreDatabase::new(&cluster).apply(&cx(), snapshot.into()).await.unwrap().output;
-    assert_eq!(restored.members.len(), 2);
-    let verify = VerifyDatabase::new(&cluster, Arc::new(Answering(true)));
-    let admitted = verify.apply(&cx(), restored).await.unwrap().output;
-    let switch = SwitchDatabase::new(&cluster, accepted());
-    let undo = switch.prepare(&cx(), &admitted).await.unwrap().unwrap();
-#[tokio::test(start_paused = true)]
 async fn the_plan_warns_of_a_managed_password_and_of_roles_that_stay_behind() {
     let world = World::new(FakeRds::new().instance("shop").cluster("garden", &["garden-1"]));
     let account = world.fake().account(1);
@@ -295,6 +295,17 @@ async fn the_plan_warns_of_a_managed_password_and_of_roles_that_stay_behind() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_restored_with_its_members_and_all_take_their_names() {
+    let world = World::new(FakeRds::new().cluster("shop", &["shop-1", "shop-2"]));
+    let cluster = RdsDatabase::cluster(&world.fake().account(1), "shop");
+    let snapshot = cluster.snapshot(&cx(), "key").await.unwrap();
+    let restored = RestoreDatabase::new(&cluster).apply(&cx(), snapshot.into()).await.unwrap().output;
+    assert_eq!(restored.members.len(), 2);
+    let verify = VerifyDatabase::new(&cluster, Arc::new(Answering(true)));
+    let admitted = verify.apply(&cx(), restored).await.unwrap().output;
+    let switch = SwitchDatabase::new(&cluster, accepted());
+    let undo = switch.prepare(&cx(), &admitted).await.unwrap().unwrap();
     switch.apply(&cx(), admitted).await.unwrap();
     let after = [
         "ecolaura-shop available",
