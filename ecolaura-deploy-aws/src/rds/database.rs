@@ -34,6 +34,13 @@ impl Database {
         }
     }
 
+    /// As RDS keeps it: with its name in lower case.
+    fn kept(mut self) -> Self {
+        let (Self::Instance(name) | Self::Cluster(name)) = &mut self;
+        name.make_ascii_lowercase();
+        self
+    }
+
     /// The one of the same kind that is called `name`.
     pub(super) fn named(&self, name: impl Into<String>) -> Self {
         match self {
@@ -134,9 +141,9 @@ pub struct RdsDatabase {
 }
 
 impl RdsDatabase {
-    /// `database` in `account`.
+    /// `database` in `account`. Its name is taken in lower case, as RDS keeps it.
     pub fn new(account: &Account, database: Database) -> Self {
-        Self { account: account.clone(), database, patience: PATIENCE, pause: PAUSE }
+        Self { account: account.clone(), database: database.kept(), patience: PATIENCE, pause: PAUSE }
     }
 
     /// The instance `name` in `account`.
