@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use ecolaura_deploy_core::{Verdict, analysis::scan::AllowEntry, step::Step as _};
+use ecolaura_deploy_core::{
+    Verdict,
+    analysis::scan::AllowEntry,
+    step::{Planned, Step as _},
+};
 use jiff::civil::{Date, date};
 
 use super::*;
@@ -158,4 +162,17 @@ async fn rules_on_later_pages_and_of_many_groups_are_judged() {
     let error = gate.apply(&cx(), true).await.unwrap_err();
     // Two pages for 200 groups, and two for the last one.
     assert_eq!(error.report().matches("unknown-peer").count(), 4, "{error:?}");
+}
+
+#[tokio::test]
+async fn the_plan_warns_where_no_group_has_the_tag() {
+    let none = "<DescribeSecurityGroupsResponse><securityGroupInfo/></DescribeSecurityGroupsResponse>";
+    let fake = FakeAws::new(|asked: &Asked| match asked.operation.as_str() {
+        "DescribeSecurityGroups" => Answer::Text(200, none.to_owned()),
+        _ => unknown(),
+    });
+    let groups = Groups::tagged("tier", "datbase");
+    let gate = SecurityGroupGate::<bool>::new(&fake.account(1), groups, GroupPolicy::new());
+    let warnings = gate.plan(&cx(), Planned::Known(true)).await.unwrap().warnings;
+    assert!(warnings[0].contains("there is no security group to look at") && warnings[0].contains("datbase"));
 }
