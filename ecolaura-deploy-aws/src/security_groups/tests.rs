@@ -1,9 +1,6 @@
 //! What rules are found to be.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+mod ingress;
 
 use ecolaura_deploy_core::{
     Verdict,
@@ -115,25 +112,6 @@ fn item(id: &str, group: &str) -> String {
 fn rules(items: &str, next: &str) -> Answer {
     let inner = format!("<securityGroupRuleSet>{items}</securityGroupRuleSet>{next}");
     Answer::Text(200, format!("<DescribeSecurityGroupRulesResponse>{inner}</DescribeSecurityGroupRulesResponse>"))
-}
-
-#[tokio::test]
-async fn a_rule_whose_answer_was_lost_is_ours_and_one_of_somebody_else_is_not() {
-    for (second, expected) in [(item("sgr-1", "sg-db"), Some("sgr-1")), (String::new(), None)] {
-        let looks = AtomicUsize::new(0);
-        let fake = FakeAws::new(move |asked: &Asked| match asked.operation.as_str() {
-            "DescribeSecurityGroupRules" if looks.fetch_add(1, Ordering::SeqCst) == 0 => rules("", ""),
-            "DescribeSecurityGroupRules" => rules(&second, ""),
-            "AuthorizeSecurityGroupIngress" => {
-                let error = "<Error><Code>InvalidPermission.Duplicate</Code><Message>it is there</Message></Error>";
-                Answer::Text(400, format!("<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"))
-            }
-            _ => unknown(),
-        });
-        let ingress = Ingress::new("sg-db", addresses("192.0.2.0/28"), Ports::tcp(5432), Duration::from_mins(30));
-        let opened = OpenIngress::new(&fake.account(1), ingress).apply(&cx(), ()).await.unwrap().output;
-        assert_eq!(opened.rule.as_deref(), expected);
-    }
 }
 
 #[tokio::test]
