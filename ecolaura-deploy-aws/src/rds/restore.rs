@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calls::{Asked, Calls, mark, marks},
-    database::{Database, RdsDatabase, beside},
+    database::{Database, RdsDatabase},
     making::Source,
     restored::{Pair, Placed, RestorePoint, Restored},
     seen::Seen,
@@ -231,7 +231,9 @@ impl Restoring<'_> {
             let database = Database::Instance(member.clone());
             let old = self.look(|| self.calls.existing(&database)).await?;
             let Seen::Instance(like) = &old else { continue };
-            let name = Database::Instance(beside(&member, "new", &self.key));
+            // Long names are cut where those of members are the same.
+            let key = Digest::of(format!("{}\n{member}", self.key.to_hex()));
+            let name = database.beside("new", &key);
             let begin = || self.calls.join(cluster.name(), like, name.name(), self.marks(&old, point));
             let new = self.made(&name, begin).await?;
             pairs.push(Pair { old: placed(&old), new: placed(&new) });

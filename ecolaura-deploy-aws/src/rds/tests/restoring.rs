@@ -1,6 +1,6 @@
 //! The way back, when nothing goes wrong and when a database is not as it should be.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ecolaura_deploy_core::{
     Admitted, Effect,
@@ -236,6 +236,17 @@ async fn replaced(world: &World) -> (RdsDatabase, Restored) {
     let admitted = verify.apply(&cx(), restored.clone()).await.unwrap().output;
     SwitchDatabase::new(&cluster, accepted()).apply(&cx(), admitted).await.unwrap();
     (cluster, restored)
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_whose_long_names_begin_alike_are_restored_under_names_of_their_own() {
+    let name = "the-shop-of-plants-and-of-all-that-grows-in-gardens";
+    let members = ["instance-1", "instance-2"].map(|member| format!("{name}-{member}"));
+    let world = World::new(FakeRds::new().cluster(name, &members.each_ref().map(String::as_str)));
+    let cluster = RdsDatabase::cluster(&world.fake().account(1), name);
+    let restored = RestoreDatabase::new(&cluster).apply(&cx(), RestorePoint::Latest).await.unwrap().output;
+    let names: BTreeSet<_> = restored.members.iter().map(|pair| pair.new.database.name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
 }
 
 #[tokio::test(start_paused = true)]
