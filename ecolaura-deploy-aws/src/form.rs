@@ -12,6 +12,14 @@ impl Form {
         Self(pairs.map(|(key, value)| (decoded(key), decoded(value))).collect())
     }
 
+    /// The same with the values of the fields that are `insensitive` in lower case.
+    #[cfg(feature = "rds")]
+    pub(crate) fn lower(mut self, insensitive: impl Fn(&str) -> bool) -> Self {
+        let values = self.0.iter_mut().filter(|(key, _)| insensitive(key.as_str()));
+        values.for_each(|(_, value)| *value = value.to_lowercase());
+        self
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }

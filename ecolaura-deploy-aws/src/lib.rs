@@ -74,7 +74,10 @@ pub mod cloudwatch;
 pub mod ecr;
 #[cfg(feature = "eks")]
 pub mod eks;
-#[cfg(any(all(test, any(feature = "iam", feature = "rds")), all(feature = "rds", feature = "test-util")))]
+#[cfg(any(
+    all(test, any(feature = "iam", feature = "rds", feature = "security-groups")),
+    all(feature = "rds", feature = "test-util")
+))]
 mod form;
 #[cfg(test)]
 mod granted;
@@ -90,7 +93,13 @@ mod run_store;
 mod secrets;
 #[cfg(feature = "security-groups")]
 pub mod security_groups;
-#[cfg(any(feature = "appconfig", feature = "cloudfront", feature = "ecr", feature = "rds"))]
+#[cfg(any(
+    feature = "appconfig",
+    feature = "cloudfront",
+    feature = "ecr",
+    feature = "rds",
+    feature = "security-groups"
+))]
 mod wait;
 
 #[cfg(feature = "appconfig")]

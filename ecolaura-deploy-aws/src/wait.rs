@@ -47,7 +47,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Whether there was an answer before the wait began.
-    #[cfg(any(test, feature = "appconfig", feature = "cloudfront", feature = "rds"))]
+    #[cfg(any(test, feature = "appconfig", feature = "cloudfront", feature = "rds", feature = "security-groups"))]
     pub(crate) fn reached(self, reached: bool) -> Self {
         Self { reached, ..self }
     }

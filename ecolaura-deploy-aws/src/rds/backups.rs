@@ -16,7 +16,8 @@ use super::database::RdsDatabase;
 ///
 /// A snapshot is proven to [`BackupLevel::Readable`]: RDS finished it, and tells its engine and size. More is proven by
 /// restoring it, which takes as long as it takes: [`RestoreDatabase`](super::RestoreDatabase) and
-/// [`VerifyDatabase`](super::VerifyDatabase) without a switch behind them.
+/// [`VerifyDatabase`](super::VerifyDatabase) without a switch behind them. A `BackupDatabase` that asks for more is refused
+/// with `Unsupported` when it comes to it, not in the plan, which does not hear of the level.
 #[derive(Debug, Clone)]
 pub struct SnapshotBackups {
     migrator: Arc<dyn Migrator>,

@@ -13,8 +13,11 @@ const PATIENCE: Duration = Duration::from_hours(2);
 /// Between the first two looks at what RDS does.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How long the name of a database may be.
+/// How long the name of an instance may be.
 const LONGEST: usize = 63;
+
+/// How long the name of any cluster may be: those of Multi-AZ ones are shorter than those of Aurora.
+const LONGEST_OF_CLUSTERS: usize = 52;
 
 /// A database of an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +35,13 @@ impl Database {
         match self {
             Self::Instance(name) | Self::Cluster(name) => name,
         }
+    }
+
+    /// As RDS keeps it: with its name in lower case.
+    fn kept(mut self) -> Self {
+        let (Self::Instance(name) | Self::Cluster(name)) = &mut self;
+        name.make_ascii_lowercase();
+        self
     }
 
     /// The one of the same kind that is called `name`.
@@ -64,12 +74,22 @@ impl Database {
 
     /// What all that [`Database::beside`] answers are like.
     pub(super) fn any_beside(&self, what: &str) -> Self {
-        self.named(beside_with(self.name(), what, "????????"))
+        self.beside_with(what, "????????")
     }
 
     /// What it is called when it is restored beside `self`, and when `self` is put aside.
     pub(super) fn beside(&self, what: &str, key: &Digest) -> Self {
-        self.named(beside(self.name(), what, key))
+        self.beside_with(what, &key.to_hex()[..8])
+    }
+
+    /// `NAME-WHAT-END`, as short as names have to be.
+    pub(super) fn beside_with(&self, what: &str, end: &str) -> Self {
+        let longest = match self {
+            Self::Instance(_) => LONGEST,
+            Self::Cluster(_) => LONGEST_OF_CLUSTERS,
+        };
+        let end = format!("-{what}-{end}");
+        self.named(format!("{}{end}", short(self.name(), longest - end.len())))
     }
 }
 
@@ -80,17 +100,6 @@ impl fmt::Display for Database {
             Self::Cluster(name) => write!(f, "RDS cluster {name}"),
         }
     }
-}
-
-/// `NAME-WHAT-12345678`, as short as names have to be.
-pub(super) fn beside(name: &str, what: &str, key: &Digest) -> String {
-    beside_with(name, what, &key.to_hex()[..8])
-}
-
-/// The same with any `end`.
-pub(super) fn beside_with(name: &str, what: &str, end: &str) -> String {
-    let end = format!("-{what}-{end}");
-    format!("{}{end}", short(name, LONGEST - end.len()))
 }
 
 /// The beginning of `name`; no name has a hyphen at its end or two in a row.
@@ -134,9 +143,9 @@ pub struct RdsDatabase {
 }
 
 impl RdsDatabase {
-    /// `database` in `account`.
+    /// `database` in `account`. Its name is taken in lower case, as RDS keeps it.
     pub fn new(account: &Account, database: Database) -> Self {
-        Self { account: account.clone(), database, patience: PATIENCE, pause: PAUSE }
+        Self { account: account.clone(), database: database.kept(), patience: PATIENCE, pause: PAUSE }
     }
 
     /// The instance `name` in `account`.
@@ -176,10 +185,13 @@ mod tests {
         let key = Digest::of("a");
         let name = "a-very-long-name-of-a-database-that-is-as-long-as-names-may-be-x";
         for what in ["new", "old"] {
-            let beside = beside(&name[..63], what, &key);
-            assert!(beside.len() <= LONGEST && !beside.contains("--"), "{beside}");
+            for (longest, named) in [(63, Database::Instance as fn(String) -> Database), (52, Database::Cluster)] {
+                let beside = named(name[..63].to_owned()).beside(what, &key);
+                assert!(beside.name().len() <= longest && !beside.name().contains("--"), "{beside}");
+            }
         }
-        assert_eq!(beside("shop", "old", &key), format!("shop-old-{}", &key.to_hex()[..8]));
+        let beside = Database::Cluster("shop".to_owned()).beside("old", &key);
+        assert_eq!(beside.name(), format!("shop-old-{}", &key.to_hex()[..8]));
         assert_eq!(short("shop-", 5), "shop");
     }
 }

@@ -112,7 +112,8 @@ impl FakeRds {
 
     /// The status and the document that RDS answers `form` with.
     pub fn answer(&self, form: &str) -> (u16, String) {
-        let form = Form::parse(form);
+        // RDS keeps names in lower case.
+        let form = Form::parse(form).lower(|key| key.ends_with("Identifier"));
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.tick();
         let action = form.text("Action");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calls::{Asked, Calls, mark, marks},
-    database::{Database, RdsDatabase, beside},
+    database::{Database, RdsDatabase},
     making::Source,
     restored::{Pair, Placed, RestorePoint, Restored},
     seen::Seen,
@@ -115,8 +115,8 @@ fn making(database: &Database) -> [&'static str; 3] {
     }
 }
 
-/// The time that `point` means; `InvalidInput` if the database cannot be brought back to it.
-pub(super) fn resolve(point: &RestorePoint, old: &Seen, now: Timestamp) -> Result<Timestamp> {
+/// The time that `point` means; `InvalidInput` or `NotFound` if the database cannot be brought back to it.
+pub(super) fn resolve(point: &RestorePoint, old: &Seen) -> Result<Timestamp> {
     let (name, latest) = (old.database(), old.latest());
     match (point, latest) {
         (RestorePoint::Snapshot(snapshot), _) if snapshot.database != name => Err(Error::invalid(
@@ -129,12 +129,9 @@ pub(super) fn resolve(point: &RestorePoint, old: &Seen, now: Timestamp) -> Resul
             format!("{name} cannot be brought back to {time} yet, the newest is {latest}"),
         )
         .advice("RDS keeps up to a few minutes ago; ask for an older time, or again a little later")),
-        (RestorePoint::Time(time), _) if *time > now => {
-            Err(Error::invalid(OPERATION, format!("{time} is in the future")))
-        }
-        (RestorePoint::Time(time), _) => Ok(*time),
+        (RestorePoint::Time(time), Some(_)) => Ok(*time),
         (RestorePoint::Latest, Some(latest)) => Ok(latest),
-        (RestorePoint::Latest, None) => {
+        (RestorePoint::Time(_) | RestorePoint::Latest, None) => {
             let message = format!("{name} has no automated backups to restore from");
             Err(Error::new(ErrorKind::NotFound, OPERATION, message).advice("restore a snapshot"))
         }
@@ -204,7 +201,7 @@ impl Restoring<'_> {
                 Error::new(ErrorKind::Corrupt, OPERATION, format!("{name} has a tag that is no time"))
                     .with_source(error)
             })?,
-            None => resolve(point, &self.old, self.calls.cx.clock().now())?,
+            None => resolve(point, &self.old)?,
         };
         let source = match point {
             RestorePoint::Snapshot(snapshot) => Source::Snapshot { id: &snapshot.id, arn: &snapshot.arn },
@@ -234,7 +231,9 @@ impl Restoring<'_> {
             let database = Database::Instance(member.clone());
             let old = self.look(|| self.calls.existing(&database)).await?;
             let Seen::Instance(like) = &old else { continue };
-            let name = Database::Instance(beside(&member, "new", &self.key));
+            // Long names are cut where those of members are the same.
+            let key = Digest::of(format!("{}\n{member}", self.key.to_hex()));
+            let name = database.beside("new", &key);
             let begin = || self.calls.join(cluster.name(), like, name.name(), self.marks(&old, point));
             let new = self.made(&name, begin).await?;
             pairs.push(Pair { old: placed(&old), new: placed(&new) });
@@ -272,7 +271,7 @@ impl Step for RestoreDatabase {
         let old = Calls::of(&self.0, (cx, OPERATION)).await?.existing(database).await?;
         let reason = match &point {
             Planned::Known(point) => {
-                resolve(point, &old, cx.clock().now())?;
+                resolve(point, &old)?;
                 point.to_string()
             }
             Planned::After(_) => point.reason().unwrap_or_default(),

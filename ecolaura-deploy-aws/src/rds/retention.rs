@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{
     calls::{Calls, SeenSnapshot},
-    database::{Database, RdsDatabase, beside_with},
+    database::{Database, RdsDatabase},
     restore::discard,
     seen::Seen,
     snapshot::id,
@@ -155,8 +155,10 @@ fn surplus(mut snapshots: Vec<SeenSnapshot>, keep: usize) -> Vec<Old> {
 /// A restored database that never had the name of the one that it was to replace.
 fn unused(seen: &Seen, beside: &Database) -> Option<Old> {
     let (database, key) = (seen.database(), seen.tag(tags::KEY)?.to_owned());
-    let is_ours = database.name() == beside_with(beside.name(), "new", key.get(..8)?);
-    if !is_ours || seen.tag(tags::SERVED).is_some() || seen.status() == "deleting" {
+    if database != beside.beside_with("new", key.get(..8)?)
+        || seen.tag(tags::SERVED).is_some()
+        || seen.status() == "deleting"
+    {
         return None;
     }
     let found = "it was restored by a run that did not switch to it; it costs as a database does";

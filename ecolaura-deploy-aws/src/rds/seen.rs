@@ -153,7 +153,7 @@ impl Seen {
         ]
     }
 
-    /// What RDS does not bring along however it is asked.
+    /// What is not brought along.
     pub(super) fn left_behind(&self) -> Vec<&'static str> {
         let (replicas, insights) = match self {
             Self::Instance(seen) => {
@@ -161,12 +161,27 @@ impl Seen {
             }
             Self::Cluster(seen) => (!seen.read_replica_identifiers().is_empty(), seen.performance_insights_enabled()),
         };
+        let (secret, roles) = match self {
+            Self::Instance(seen) => (seen.master_user_secret().is_some(), !seen.associated_roles().is_empty()),
+            Self::Cluster(seen) => (seen.master_user_secret().is_some(), !seen.associated_roles().is_empty()),
+        };
         let known = [
             (replicas, "its read replicas, which go on following the old one"),
             (insights == Some(true), "Performance Insights"),
+            (
+                secret,
+                "the secret of the master password, which stays with the old one: the password is that of the data",
+            ),
+            (roles, "its IAM roles, which its imports and exports need: they have to be added to the restored one"),
         ];
         known.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect()
     }
+}
+
+/// Whether it is a Multi-AZ cluster, whose members RDS makes, names and takes away with it.
+pub(super) fn has_own_members(seen: &DbCluster) -> bool {
+    let is_aurora = seen.engine().is_some_and(|engine| engine.starts_with("aurora"));
+    !is_aurora && seen.db_cluster_instance_class().is_some_and(|class| !class.is_empty())
 }
 
 pub(super) fn subnet_group(seen: &DbInstance) -> Option<&str> {
@@ -177,11 +192,6 @@ pub(super) fn groups(groups: &[VpcSecurityGroupMembership]) -> Vec<String> {
     let mut groups: Vec<_> = groups.iter().filter_map(|group| group.vpc_security_group_id.clone()).collect();
     groups.sort();
     groups
-}
-/// Whether it is a Multi-AZ cluster, whose members RDS makes, names and takes away with it.
-pub(super) fn has_own_members(seen: &DbCluster) -> bool {
-    let is_aurora = seen.engine().is_some_and(|engine| engine.starts_with("aurora"));
-    !is_aurora && seen.db_cluster_instance_class().is_some_and(|class| !class.is_empty())
 }
 
 pub(super) fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {

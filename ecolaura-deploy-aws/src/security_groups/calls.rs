@@ -70,6 +70,11 @@ impl<'a> Calls<'a> {
         Ok(found)
     }
 
+    /// The rules of `group`, which is there, that let something in.
+    pub(super) async fn rules_of(&self, group: &str) -> Result<Vec<Rule>> {
+        self.filtered(filter("group-id", group)).await
+    }
+
     /// The rules that have a tag and let something in.
     pub(super) async fn rules_tagged(&self, key: &str, value: &str) -> Result<Vec<Rule>> {
         self.filtered(filter(&format!("tag:{key}"), value)).await

@@ -45,8 +45,8 @@ impl Groups {
 }
 
 /// Lets a subject pass if the rules of security groups let in only whom a [`GroupPolicy`] wants to be. Fails closed: no
-/// group to look at, or one that is not there, does not pass. Every run looks again, and so does a process that goes on
-/// with one.
+/// group to look at, or one that is not there, does not pass. The plan warns of what would be refused. Every run looks
+/// again, and so does a process that goes on with one.
 #[derive(Debug, Clone)]
 pub struct SecurityGroupGate<T> {
     account: Account,
@@ -86,6 +86,11 @@ impl<T> SecurityGroupGate<T> {
     }
 }
 
+/// What speaks against passing: the findings, or why there are none.
+fn against(findings: &[Finding], lines: Vec<String>) -> Vec<String> {
+    if findings.is_empty() { lines } else { findings.iter().map(ToString::to_string).collect() }
+}
+
 fn today(cx: &Context) -> Date {
     TimeZone::UTC.to_datetime(cx.clock().now()).date()
 }
@@ -111,8 +116,11 @@ impl<T: Leaf> Step for SecurityGroupGate<T> {
 
     async fn plan(&self, cx: &Context, subject: Planned<T>) -> Result<StepPlan<Admitted<T>>> {
         let plan = StepPlan::gate(subject.known().map(|subject| Admitted::by_gate(self.kind(), subject.clone())));
-        let (_, findings, _) = self.judged(cx).await?;
-        Ok(findings.iter().fold(plan, |plan, finding| plan.warning(format!("would be refused: {finding}"))))
+        let said = match self.judged(cx).await? {
+            (Verdict::Pass, ..) => Vec::new(),
+            (_, findings, lines) => against(&findings, lines),
+        };
+        Ok(said.into_iter().fold(plan, |plan, line| plan.warning(format!("would be refused: {line}"))))
     }
 
     async fn apply(&self, cx: &Context, subject: T) -> Result<Applied<Admitted<T>, NoUndo>> {
@@ -121,8 +129,8 @@ impl<T: Leaf> Step for SecurityGroupGate<T> {
         if verdict == Verdict::Pass {
             return Ok(Applied::new(Admitted::by_gate(self.kind(), subject)));
         }
-        let said = if findings.is_empty() { lines } else { findings.iter().map(ToString::to_string).collect() };
-        Err(Error::new(ErrorKind::GateRefused, OPERATION, format!("{verdict:?}: {}", said.join("; ")))
+        let said = against(&findings, lines).join("; ");
+        Err(Error::new(ErrorKind::GateRefused, OPERATION, format!("{verdict:?}: {said}"))
             .with("findings", findings.len())
             .advice("take the rules away, name the peers, or tolerate a finding for a time with a reason"))
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ecolaura_deploy_core::{
-    Context, Effect, Error, Result,
+    Context, Effect, Error, ErrorKind, Result,
     plan::{Action, Change, World},
     step::{Applied, EffectClass, Leaf, NoUndo, Planned, Probed, Step, StepPlan, UndoData, Undoer},
 };
@@ -16,9 +16,21 @@ use super::{
     rule::{Peer, Ports, Rule},
     tags,
 };
-use crate::{Account, Scope, access::Grant, key};
+use crate::{
+    Account, Scope,
+    access::Grant,
+    key,
+    wait::{Pace, Wait},
+};
 
 const OPERATION: &str = "ec2.ingress";
+
+/// What the descriptions of our rules begin with.
+const OURS: &str = "ecolaura-deploy: run ";
+
+/// EC2 may show a rule to those who list them some seconds after it is there.
+const SHOWN: Pace =
+    Pace { patience: Duration::from_secs(15), pause: Duration::from_secs(1), longest: Duration::from_secs(4) };
 
 /// Who is let in, to what, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +44,31 @@ pub struct Ingress {
 impl Ingress {
     /// `peer` to `ports` behind the security group `group`, for no longer than `longest`.
     pub fn new(group: impl Into<String>, peer: Peer, ports: Ports, longest: Duration) -> Self {
-        Self { group: group.into(), peer, ports, longest }
+        Self { group: group.into(), peer: peer.kept(), ports: ports.kept(), longest }
     }
+
+    /// Whose rule among `rules`, those of the group, lets the same in; `None` if that is not to be seen yet. Ours has `key`.
+    fn holder<'a>(&self, rules: &'a [Rule], key: &str) -> Option<Holder<'a>> {
+        let rule = rules.iter().find(|rule| rule.peer == self.peer && rule.ports == self.ports)?;
+        match rule.tags.get(tags::KEY) {
+            Some(of) if of == key => Some(Holder::Ours(rule)),
+            Some(_) => Some(Holder::Run(rule)),
+            // One of a run, whose tags come later.
+            None if rule.description.starts_with(OURS) => None,
+            None => Some(Holder::Somebody),
+        }
+    }
+}
+
+/// Whose rule lets somebody in already.
+#[derive(Debug)]
+enum Holder<'a> {
+    /// That of this step: an answer was lost.
+    Ours(&'a Rule),
+    /// That of another step or run, which will close it.
+    Run(&'a Rule),
+    /// No run's.
+    Somebody,
 }
 
 impl fmt::Display for Ingress {
@@ -59,7 +94,8 @@ impl Leaf for Opened {}
 /// Lets somebody in for the steps behind it. The rule says in words and in tags which run has it and until when. It is
 /// taken away by [`CloseIngress`], by undoing, and after a crash by core's `Doctor` once its time is over.
 ///
-/// Where a rule that is not ours lets the same in, nothing is opened and nothing will be closed.
+/// Where a rule that no run made lets the same in, nothing is opened and nothing will be closed. Where one of another run
+/// does, which will close it, the step fails with `Conflict`.
 #[derive(Debug, Clone)]
 pub struct OpenIngress {
     account: Account,
@@ -71,6 +107,9 @@ pub struct OpenIngress {
 pub struct IngressUndo {
     group: String,
     key: String,
+    /// The rule, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
 }
 
 impl UndoData for IngressUndo {
@@ -110,34 +149,54 @@ impl OpenIngress {
         })
     }
 
-    async fn open(&self, cx: &Context) -> Result<Opened> {
+    async fn open(&self, cx: &Context, key: &str) -> Result<Opened> {
         let Ingress { group, peer, ports, .. } = &self.ingress;
         let calls = Calls::new(&self.account, (cx, OPERATION)).await?;
-        let key = self.key(cx);
         // An attempt whose answer was lost may have opened it.
-        if let Some(rule) = calls.rules_tagged(tags::KEY, &key).await?.first() {
+        if let Some(rule) = calls.rules_tagged(tags::KEY, key).await?.first() {
             return Ok(opened(rule));
         }
         let until = self.until(cx)?;
-        let description = format!("ecolaura-deploy: run {}, until {until:.0}", cx.run_id());
+        let description = format!("{OURS}{}, until {until:.0}", cx.run_id());
         let tags = vec![
-            (tags::KEY, key.clone()),
+            (tags::KEY, key.to_owned()),
             (tags::ENVIRONMENT, cx.environment().to_string()),
             (tags::RUN, cx.run_id().to_owned()),
             (tags::UNTIL, until.to_string()),
         ];
         match calls.open((group, peer, ports), &description, tags).await? {
             Some(rule) => Ok(Opened { group: group.clone(), rule: Some(rule.id), until }),
-            // The SDK asks again where an answer was lost: then the rule is there already, and ours.
-            None => {
-                let looked = calls.rules_tagged(tags::KEY, &key).await;
-                if let Some(rule) = looked.map_err(|error| error.with_effect(Effect::Unknown))?.first() {
-                    return Ok(opened(rule));
+            None => self.held(cx, &calls, (key, until)).await,
+        }
+    }
+
+    /// What is open already. The SDK asks again where an answer was lost: then the rule is ours.
+    async fn held(&self, cx: &Context, calls: &Calls<'_>, (key, until): (&str, Timestamp)) -> Result<Opened> {
+        let group = &self.ingress.group;
+        let advice = "run again; if it was this step that opened it, undoing closes it";
+        let mut wait = Wait::new((cx, OPERATION), SHOWN, (Effect::Unknown, advice)).reached(true);
+        loop {
+            let rules =
+                wait.look(|| calls.rules_of(group)).await.map_err(|error| error.with_effect(Effect::Unknown))?;
+            match self.ingress.holder(&rules, key) {
+                Some(Holder::Ours(rule)) => return Ok(opened(rule)),
+                Some(Holder::Run(rule)) => return Err(self.in_use(rule)),
+                Some(Holder::Somebody) => {
+                    cx.warn(format!("{} is open already, by a rule that no run made: it stays", self.ingress));
+                    return Ok(Opened { group: group.clone(), rule: None, until });
                 }
-                cx.warn(format!("{} is open already, by a rule that is not ours: it stays", self.ingress));
-                Ok(Opened { group: group.clone(), rule: None, until })
+                None => wait.pause(&self.ingress.to_string(), "open by a rule that is not shown").await?,
             }
         }
+    }
+
+    fn in_use(&self, rule: &Rule) -> Error {
+        let tag = |key: &str| rule.tags.get(key).map_or("unknown", String::as_str);
+        let message = format!("{} is open already, for run {}, which will close it", self.ingress, tag(tags::RUN));
+        Error::new(ErrorKind::Conflict, OPERATION, message)
+            .with("rule", &rule.id)
+            .with("until", tag(tags::UNTIL))
+            .advice("run again when that run is over; what a crash left, the doctor takes away when its time is over")
     }
 }
 
@@ -172,11 +231,15 @@ impl Step for OpenIngress {
     }
 
     async fn prepare(&self, cx: &Context, _input: &()) -> Result<Option<IngressUndo>> {
-        Ok(Some(IngressUndo { group: self.ingress.group.clone(), key: self.key(cx) }))
+        Ok(Some(IngressUndo { group: self.ingress.group.clone(), key: self.key(cx), rule: None }))
     }
 
     async fn apply(&self, cx: &Context, _input: ()) -> Result<Applied<Opened, IngressUndo>> {
-        self.open(cx).await.map(Applied::new)
+        let key = self.key(cx);
+        let opened = self.open(cx, &key).await?;
+        let Some(rule) = opened.rule.clone() else { return Ok(Applied::new(opened)) };
+        let undo = IngressUndo { group: opened.group.clone(), key, rule: Some(rule) };
+        Ok(Applied::new(opened).undo(undo))
     }
 
     async fn probe(&self, cx: &Context, _input: ()) -> Result<Probed<Opened>> {
@@ -205,10 +268,21 @@ impl Undoer<IngressUndo> for Shut {
 
     async fn undo(&self, cx: &Context, undo: IngressUndo) -> Result<()> {
         let calls = Calls::new(&self.0, (cx, "ec2.shut")).await?;
-        for rule in calls.rules_tagged(tags::KEY, &undo.key).await? {
-            calls.close(&rule.group, &rule.id).await?;
+        if let Some(rule) = &undo.rule {
+            return calls.close(&undo.group, rule).await;
         }
-        Ok(())
+        // Nobody knows whether it was opened.
+        let mut wait = Wait::new((cx, "ec2.shut"), SHOWN, (Effect::None, "undo it again"));
+        loop {
+            let rules = wait.look(|| calls.rules_tagged(tags::KEY, &undo.key)).await?;
+            for rule in &rules {
+                calls.close(&rule.group, &rule.id).await?;
+            }
+            if !rules.is_empty() || wait.is_over() {
+                return Ok(());
+            }
+            wait.pause("the ingress of the run", "not shown, if it is there").await?;
+        }
     }
 }
 

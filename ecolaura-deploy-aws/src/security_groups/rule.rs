@@ -20,6 +20,16 @@ pub enum Peer {
     PrefixList(String),
 }
 
+impl Peer {
+    /// As EC2 keeps it: without the part of an address that its network does not look at.
+    pub(super) fn kept(self) -> Self {
+        match self {
+            Self::Addresses(net) => Self::Addresses(net.trunc()),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -53,6 +63,14 @@ impl Ports {
     /// One port of TCP.
     pub fn tcp(port: u16) -> Self {
         Self::Range { protocol: "tcp".to_owned(), from: port, to: port }
+    }
+
+    /// As EC2 keeps them: protocols that have a name by their name.
+    pub(super) fn kept(self) -> Self {
+        match self {
+            Self::Range { protocol, from, to } => Self::of(&protocol, Some(from.into()), Some(to.into())),
+            other => other,
+        }
     }
 
     /// Whether `port` is among them.
@@ -104,6 +122,9 @@ pub struct Rule {
     pub peer: Peer,
     /// To what.
     pub ports: Ports,
+    /// What it says in words; empty if nothing.
+    #[serde(default)]
+    pub description: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -111,7 +132,7 @@ pub struct Rule {
 impl Rule {
     /// The rule `id` of `group`.
     pub fn new(id: impl Into<String>, group: impl Into<String>, peer: Peer, ports: Ports) -> Self {
-        Self { id: id.into(), group: group.into(), peer, ports, tags: BTreeMap::new() }
+        Self { id: id.into(), group: group.into(), peer, ports, description: String::new(), tags: BTreeMap::new() }
     }
 
     /// Of what EC2 says; `None` of a rule for what goes out. A peer that cannot be read is `Corrupt`: nobody knows that it
@@ -134,6 +155,8 @@ impl Rule {
         };
         let ports = Ports::of(seen.ip_protocol().unwrap_or("-1"), seen.from_port, seen.to_port);
         let tags = seen.tags().iter().filter_map(|tag| Some((tag.key.clone()?, tag.value.clone()?))).collect();
-        Ok(Some(Self { group: seen.group_id().unwrap_or_default().to_owned(), id, peer, ports, tags }))
+        let (group, description) = (seen.group_id().unwrap_or_default(), seen.description().unwrap_or_default());
+        let (group, description) = (group.to_owned(), description.to_owned());
+        Ok(Some(Self { id, group, peer, ports, description, tags }))
     }
 }

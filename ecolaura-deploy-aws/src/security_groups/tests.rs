@@ -1,11 +1,12 @@
 //! What rules are found to be.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+mod ingress;
 
-use ecolaura_deploy_core::{Verdict, analysis::scan::AllowEntry, step::Step as _};
+use ecolaura_deploy_core::{
+    Verdict,
+    analysis::scan::AllowEntry,
+    step::{Planned, Step as _},
+};
 use jiff::civil::{Date, date};
 
 use super::*;
@@ -114,25 +115,6 @@ fn rules(items: &str, next: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_rule_whose_answer_was_lost_is_ours_and_one_of_somebody_else_is_not() {
-    for (second, expected) in [(item("sgr-1", "sg-db"), Some("sgr-1")), (String::new(), None)] {
-        let looks = AtomicUsize::new(0);
-        let fake = FakeAws::new(move |asked: &Asked| match asked.operation.as_str() {
-            "DescribeSecurityGroupRules" if looks.fetch_add(1, Ordering::SeqCst) == 0 => rules("", ""),
-            "DescribeSecurityGroupRules" => rules(&second, ""),
-            "AuthorizeSecurityGroupIngress" => {
-                let error = "<Error><Code>InvalidPermission.Duplicate</Code><Message>it is there</Message></Error>";
-                Answer::Text(400, format!("<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>"))
-            }
-            _ => unknown(),
-        });
-        let ingress = Ingress::new("sg-db", addresses("192.0.2.0/28"), Ports::tcp(5432), Duration::from_mins(30));
-        let opened = OpenIngress::new(&fake.account(1), ingress).apply(&cx(), ()).await.unwrap().output;
-        assert_eq!(opened.rule.as_deref(), expected);
-    }
-}
-
-#[tokio::test]
 async fn rules_on_later_pages_and_of_many_groups_are_judged() {
     let fake = FakeAws::new(|asked: &Asked| {
         let text = asked.text();
@@ -158,4 +140,17 @@ async fn rules_on_later_pages_and_of_many_groups_are_judged() {
     let error = gate.apply(&cx(), true).await.unwrap_err();
     // Two pages for 200 groups, and two for the last one.
     assert_eq!(error.report().matches("unknown-peer").count(), 4, "{error:?}");
+}
+
+#[tokio::test]
+async fn the_plan_warns_where_no_group_has_the_tag() {
+    let none = "<DescribeSecurityGroupsResponse><securityGroupInfo/></DescribeSecurityGroupsResponse>";
+    let fake = FakeAws::new(|asked: &Asked| match asked.operation.as_str() {
+        "DescribeSecurityGroups" => Answer::Text(200, none.to_owned()),
+        _ => unknown(),
+    });
+    let groups = Groups::tagged("tier", "datbase");
+    let gate = SecurityGroupGate::<bool>::new(&fake.account(1), groups, GroupPolicy::new());
+    let warnings = gate.plan(&cx(), Planned::Known(true)).await.unwrap().warnings;
+    assert!(warnings[0].contains("there is no security group to look at") && warnings[0].contains("datbase"));
 }

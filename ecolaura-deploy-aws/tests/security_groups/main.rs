@@ -136,13 +136,26 @@ async fn what_a_failed_run_opened_is_closed() {
 async fn what_somebody_else_opened_stays() {
     let Some(account) = account().await else { return };
     let group = group(&account).await;
-    opening(&account, &group).apply(&cx(), ()).await.unwrap();
+    let permission = IpPermission::builder().ip_protocol("tcp").from_port(5432).to_port(5432);
+    let permission = permission.ip_ranges(IpRange::builder().cidr_ip("192.0.2.0/28").description("the office").build());
+    let request = Client::new(account.sdk_config()).authorize_security_group_ingress().group_id(&group);
+    request.ip_permissions(permission.build()).send().await.unwrap();
     let result = run(|pipeline| {
         let opened = pipeline.add("open", opening(&account, &group), constant(()));
         pipeline.add("close", CloseIngress::new(&account), opened);
     })
     .await;
     assert!(matches!(result, RunResult::Succeeded), "{result:?}");
+    assert_eq!(ingress(&account, &group).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_another_run_has_open_is_neither_taken_over_nor_closed() {
+    let Some(account) = account().await else { return };
+    let group = group(&account).await;
+    opening(&account, &group).apply(&cx(), ()).await.unwrap();
+    let error = opening(&account, &group).apply(&cx(), ()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert_eq!(ingress(&account, &group).await.len(), 1);
 }
 

@@ -1,6 +1,6 @@
 //! The way back, when nothing goes wrong and when a database is not as it should be.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ecolaura_deploy_core::{
     Admitted, Effect,
@@ -181,11 +181,22 @@ async fn another_database_or_another_engine_than_was_restored_does_not_pass() {
 
 #[test]
 fn nothing_is_restored_to_a_time_that_has_not_come() {
-    let now: jiff::Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
-    let old = Seen::Instance(Box::new(aws_sdk_rds::types::DbInstance::builder().build()));
-    let at = |time: &str| resolve(&RestorePoint::Time(time.parse().unwrap()), &old, now);
+    let latest = aws_smithy_types::DateTime::from_secs(1_795_687_200);
+    let old = aws_sdk_rds::types::DbInstance::builder().latest_restorable_time(latest).build();
+    let at = |time: &str| resolve(&RestorePoint::Time(time.parse().unwrap()), &Seen::Instance(Box::new(old.clone())));
     assert_eq!(at("2026-11-26T10:00:01Z").unwrap_err().kind(), ErrorKind::InvalidInput);
     at("2026-11-26T10:00:00Z").unwrap();
+}
+
+#[test]
+fn without_automated_backups_nothing_but_a_snapshot_is_restored() {
+    let old = aws_sdk_rds::types::DbInstance::builder().db_instance_identifier("shop").build();
+    let old = Seen::Instance(Box::new(old));
+    for point in [RestorePoint::Latest, RestorePoint::Time("2026-11-26T10:00:00Z".parse().unwrap())] {
+        let error = resolve(&point, &old).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.report().contains("RDS instance shop has no automated backups"), "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,6 +239,17 @@ async fn replaced(world: &World) -> (RdsDatabase, Restored) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn members_whose_long_names_begin_alike_are_restored_under_names_of_their_own() {
+    let name = "the-shop-of-plants-and-of-all-that-grows-in-gardens";
+    let members = ["instance-1", "instance-2"].map(|member| format!("{name}-{member}"));
+    let world = World::new(FakeRds::new().cluster(name, &members.each_ref().map(String::as_str)));
+    let cluster = RdsDatabase::cluster(&world.fake().account(1), name);
+    let restored = RestoreDatabase::new(&cluster).apply(&cx(), RestorePoint::Latest).await.unwrap().output;
+    let names: BTreeSet<_> = restored.members.iter().map(|pair| pair.new.database.name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_serverless_cluster_is_restored_with_its_capacity_and_its_members() {
     let world = World::new(FakeRds::new().serverless_cluster("shop", &["shop-1"]));
     replaced(&world).await;
@@ -265,6 +287,23 @@ async fn what_rds_refuses_until_the_patience_ends_is_told_in_its_words() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Partial), "{error:?}");
     let told = "is still busy: The cluster has no Serverless v2 scaling configuration after 300 s";
     assert!(error.report().contains(told), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plan_warns_of_a_managed_password_and_of_roles_that_stay_behind() {
+    let world = World::new(FakeRds::new().instance("shop").cluster("garden", &["garden-1"]));
+    let account = world.fake().account(1);
+    for database in [RdsDatabase::instance(&account, "shop"), RdsDatabase::cluster(&account, "garden")] {
+        let warnings = || async {
+            let step = RestoreDatabase::new(&database);
+            step.plan(&cx(), Planned::Known(RestorePoint::Latest)).await.unwrap().warnings
+        };
+        assert!(warnings().await.is_empty());
+        world.rds.manage_password(database.database().name());
+        world.rds.give_role(database.database().name(), "arn:aws:iam::111122223333:role/import");
+        let warnings = warnings().await.join("\n");
+        assert!(warnings.contains("the secret of the master password") && warnings.contains("IAM roles"), "{warnings}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

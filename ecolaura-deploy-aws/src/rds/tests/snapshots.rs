@@ -80,6 +80,15 @@ async fn a_snapshot_of_somebody_else_is_not_taken_for_ours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_in_capitals_is_the_one_that_rds_keeps() {
+    let world = World::new(FakeRds::new().instance("shop"));
+    let database = RdsDatabase::instance(&world.fake().account(1), "Shop");
+    assert_eq!(database.database().name(), "shop");
+    let snapshot = database.snapshot(&cx(), "key").await.unwrap();
+    assert_eq!(snapshot, world.instance().snapshot(&cx(), "key").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_has_snapshots_of_its_own_kind() {
     let world = World::new(FakeRds::new().cluster("shop", &["shop-1"]));
     let cluster = RdsDatabase::cluster(&world.fake().account(1), "shop");
