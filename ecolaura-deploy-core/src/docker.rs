@@ -11,12 +11,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     path::PathBuf,
-    sync::Arc,
 };
 
 use async_trait::async_trait;
 
-use self::{engine::Engine, inputs::Inputs};
+use self::{engine::Engine, inputs::Inputs, session::Logins};
 pub use crate::login::{Credential, CredentialSource, DockerConfig};
 use crate::{
     Context, Result, Secret,
@@ -94,7 +93,7 @@ pub struct DockerBuilder {
     cache_inline: bool,
     platforms: BTreeSet<Platform>,
     network: Option<String>,
-    logins: Arc<dyn CredentialSource>,
+    logins: Logins,
     keep: NonZeroUsize,
 }
 
@@ -115,7 +114,7 @@ impl DockerBuilder {
             cache_inline: false,
             platforms: BTreeSet::new(),
             network: None,
-            logins: Arc::new(Credential::Anonymous),
+            logins: Logins::default(),
             keep: KEPT,
         }
     }
@@ -179,12 +178,34 @@ impl DockerBuilder {
         self
     }
 
-    /// Logs in with what `source` knows to the registries from which the engine pulls: what the build file names, and
-    /// what steps are taken over from. The engine is told the login when it asks for it, and keeps it no longer than it
-    /// needs it. It is no input of a plan. A token that a registry takes as it is
+    /// Logs in with what `source` knows to the registries from which the engine pulls: what the build file names, a
+    /// frontend (`# syntax=`) too, and what steps are taken over from. The engine is told the login when it asks for it,
+    /// and keeps it no longer than it needs it. It is no input of a plan. A token that a registry takes as it is
     /// ([`Credential::Bearer`]) cannot be told to an engine.
+    ///
+    /// The source is asked for each of these hosts, and must know which login is whose; one that is known by itself is
+    /// given [for its host](DockerBuilder::credentials_for).
     pub fn credentials(mut self, source: impl CredentialSource) -> Self {
-        self.logins = Arc::new(source);
+        self.logins.ask(source);
+        self
+    }
+
+    /// Logs in with `credential` to the registry at `host` (`ghcr.io`, `127.0.0.1:5000`, `docker.io`), and tells it to no
+    /// other. It goes before what a [source](DockerBuilder::credentials) knows of that host.
+    ///
+    /// ```
+    /// # fn example() -> ecolaura_deploy_core::Result<()> {
+    /// use ecolaura_deploy_core::{
+    ///     Secret,
+    ///     docker::{Credential, DockerBuilder},
+    /// };
+    /// let password = Secret::new(std::env::var("REGISTRY_PASSWORD").unwrap_or_default());
+    /// let builder = DockerBuilder::new("target/images", "docker".parse()?)
+    ///     .credentials_for("ghcr.io", Credential::basic("deploy", password));
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials_for(mut self, host: &str, credential: Credential) -> Self {
+        self.logins.give(host, credential);
         self
     }
 

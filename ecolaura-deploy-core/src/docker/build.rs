@@ -134,7 +134,7 @@ impl Work<'_> {
             file: self.inputs.file.clone(),
             entries: Arc::clone(&self.inputs.entries),
             secrets: self.builder.secrets.clone(),
-            logins: Arc::clone(&self.builder.logins),
+            logins: self.builder.logins.clone(),
             told: Mutex::default(),
             fault: Mutex::default(),
         });

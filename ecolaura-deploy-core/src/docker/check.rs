@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use super::DockerBuilder;
-use crate::{backend::ImageSpec, local::image::Problems};
+use crate::{backend::ImageSpec, local::image::Problems, login::is_host};
 
 /// Notes everything that cannot.
 pub(super) fn check(builder: &DockerBuilder, spec: &ImageSpec, problems: &mut Problems) {
@@ -45,6 +45,10 @@ fn check_options(builder: &DockerBuilder, problems: &mut Problems) {
     // What other clients call `type=gha` and the like: engines take steps over from images only.
     for image in builder.cache_from.iter().filter(|image| image.is_empty() || image.contains(['=', ',', ' '])) {
         problems.invalid(format!("cache_from: `{}`: expected the name of an image", image.escape_debug()));
+    }
+    for host in builder.logins.hosts().filter(|host| !is_host(host)) {
+        let host = host.escape_debug();
+        problems.invalid(format!("credentials_for: `{host}` is no registry's host: leave out `https://` and any path"));
     }
     for id in builder.secrets.keys().filter(|id| id.is_empty() || id.contains(['/', ',', '\0'])) {
         problems.invalid(format!("secret: `{}` is no id: expected a text without `/` and `,`", id.escape_debug()));

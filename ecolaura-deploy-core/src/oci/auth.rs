@@ -1,6 +1,6 @@
 //! Logging in: the registry's challenge, and the tokens that its token server gives.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_auth::parse_challenges;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Credential, CredentialSource,
+    Credential, Login,
     call::{Ask, Call, DOCUMENT},
     refusal::Refusal,
 };
@@ -42,7 +42,7 @@ impl Access {
 
 #[derive(Debug)]
 pub(super) struct Auth {
-    source: Arc<dyn CredentialSource>,
+    source: Login,
     /// Held while a token is fetched, so that many requests that need one fetch one.
     state: Mutex<State>,
 }
@@ -88,7 +88,7 @@ impl Credential {
 }
 
 impl Auth {
-    pub(super) fn new(source: Arc<dyn CredentialSource>) -> Self {
+    pub(super) fn new(source: Login) -> Self {
         Self { source, state: Mutex::default() }
     }
 

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::{
         Context,
-        docker::{Credential, context, ignore::Ignore},
+        docker::{context, ignore::Ignore, session::Logins},
         local::image::Problems,
     };
 
@@ -229,7 +229,7 @@ mod tests {
             file: Bytes::new(),
             entries: entries.into(),
             secrets: BTreeMap::new(),
-            logins: Arc::new(Credential::Anonymous),
+            logins: Logins::default(),
             told: Mutex::default(),
             fault: Mutex::default(),
         };
