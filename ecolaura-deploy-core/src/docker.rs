@@ -62,8 +62,9 @@ mod session;
 /// (a lock file of an old format, a database of rpm, a layer by zstd) stands in it without a package URL, so that no scan
 /// passes it by; leave a lock file that does not count out of the context. An index of several platforms has one bill.
 ///
-/// A build that is cancelled is stopped in the engine too. What a killed process leaves are an image that is tagged
-/// `ecolaura-deploy-build` in the engine, and blobs that no image needs in the layout, which the next build removes.
+/// A build that is cancelled is stopped in the engine too, and its image taken away by the way. What a process leaves
+/// that is killed, or ends right after, are an image that is tagged `ecolaura-deploy-build` in the engine, and blobs
+/// that no image needs in the layout, which the next build removes.
 ///
 /// ```
 /// # async fn example(cx: &ecolaura_deploy_core::Context) -> ecolaura_deploy_core::Result<()> {
