@@ -121,8 +121,8 @@ impl OciRegistry {
     }
 
     /// Logs in with `login`, a [`Credential`] or what a [`CredentialSource`] knows, when the registry asks for it. It is
-    /// told to the registry and to the token server that the registry names, and taken off where either of them leads a
-    /// request to another host.
+    /// told to the registry and to the token server that the registry names, which are trusted with it, and taken off
+    /// where the registry leads a request to another host.
     pub fn credentials(mut self, login: impl Into<Login>) -> Self {
         self.auth = Auth::new(login.into());
         self
