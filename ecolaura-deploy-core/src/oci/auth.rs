@@ -29,14 +29,14 @@ const CLIENT: &str = "ecolaura-deploy";
 pub(super) struct Access {
     pub(super) repository: String,
     pub(super) actions: &'static str,
-    /// Repositories out of which blobs are mounted.
-    pub(super) sources: Vec<String>,
+    /// The repository out of which a blob is mounted.
+    pub(super) source: Option<String>,
 }
 
 impl Access {
     fn scopes(&self) -> Vec<String> {
         let own = format!("repository:{}:{}", self.repository, self.actions);
-        std::iter::once(own).chain(self.sources.iter().map(|source| format!("repository:{source}:pull"))).collect()
+        std::iter::once(own).chain(self.source.iter().map(|source| format!("repository:{source}:pull"))).collect()
     }
 }
 

@@ -28,11 +28,11 @@ async fn bring(
     (image, to): (&BuiltImage, &Repository),
     reached: &Reached,
 ) -> Result<()> {
-    let mut call = Call::own(registry, (cx, OPERATION), to, PUSH).await?;
+    let call = Call::own(registry, (cx, OPERATION), to, PUSH).await?;
     let (layout, digest) = (Layout::new(&image.layout), image.digest);
     let from = layout.clone();
     let mut cargo = blocking(OPERATION, move || Cargo::of(OPERATION, &from, digest)).await.map_err(explain)?;
-    bring::blobs(&mut call, Origin::Layout(&layout), &cargo.blobs, reached).await.map_err(explain)?;
+    bring::blobs(&call, Origin::Layout(&layout), &cargo.blobs, reached).await.map_err(explain)?;
     let own = cargo.manifests.iter().position(|manifest| manifest.digest == digest).map_or(0, |at| at + 1);
     cargo.manifests.rotate_left(own);
     for manifest in cargo.manifests {
