@@ -43,9 +43,11 @@ mod session;
 /// Builds the folder [`ImageSpec::context_dir`] by its build file, in a Docker Engine, into an OCI image layout.
 ///
 /// Of a specification it takes the folder, the platform and the labels; everything else is the build file's to say, and
-/// refused. What is left out of the context follows `.dockerignore`, or `FILE.dockerignore` beside the build file `FILE`,
-/// by docker's rules. Files are sent with their permissions, owned by 0:0 and dated 1970, so that the same files give the
-/// same layers on any machine.
+/// refused. What is left out of the context follows `.dockerignore`, or `FILE.dockerignore` beside the build file
+/// `FILE`, by docker's rules. `.dockerignore` itself is sent with other files, and not to a build that copies it alone
+/// (`COPY .dockerignore /`), which ends as if it were not there: an engine asks for it in the same words to know what
+/// is left out, and that is done here. Files are sent with their permissions, owned by 0:0 and dated 1970, so that the
+/// same files give the same layers on any machine.
 ///
 /// The same inputs are not built twice: a plan knows them by their digests, and asks the engine only what it is. Base
 /// images are inputs by their names: name them by digest, or a newer one under the same tag is not noticed. An image
