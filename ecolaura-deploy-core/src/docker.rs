@@ -61,8 +61,9 @@ mod session;
 /// A bill of materials (`CycloneDX`) is attached to the image, which a scanner needs: of the packages that dpkg and apk
 /// have installed in it, and of the lock files (`Cargo.lock`, `package-lock.json`, `npm-shrinkwrap.json`) in the image
 /// and in the context that was sent, also if only an earlier stage reads them. What tells of packages and cannot be read
-/// (a lock file of an old format, a database of rpm, a layer by zstd) stands in it without a package URL, so that no scan
-/// passes it by; leave a lock file that does not count out of the context. An index of several platforms has one bill.
+/// (a lock file of an old format or of another package manager, such as `yarn.lock`, `poetry.lock` and `go.sum`, a database
+/// of rpm, a layer by zstd) stands in it without a package URL, so that no scan passes it by; leave a lock file that does
+/// not count out of the context. An index of several platforms has one bill.
 ///
 /// A build that is cancelled is stopped in the engine too, and its image taken away by the way. What a process leaves
 /// that is killed, or ends right after, are an image that is tagged `ecolaura-deploy-build` in the engine, and blobs
