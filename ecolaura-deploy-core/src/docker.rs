@@ -11,12 +11,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     path::PathBuf,
-    sync::Arc,
 };
 
 use async_trait::async_trait;
 
-use self::{engine::Engine, inputs::Inputs};
+use self::{engine::Engine, inputs::Inputs, session::Logins};
 pub use crate::login::{Credential, CredentialSource, DockerConfig};
 use crate::{
     Context, Result, Secret,
@@ -44,9 +43,11 @@ mod session;
 /// Builds the folder [`ImageSpec::context_dir`] by its build file, in a Docker Engine, into an OCI image layout.
 ///
 /// Of a specification it takes the folder, the platform and the labels; everything else is the build file's to say, and
-/// refused. What is left out of the context follows `.dockerignore`, or `FILE.dockerignore` beside the build file `FILE`,
-/// by docker's rules. Files are sent with their permissions, owned by 0:0 and dated 1970, so that the same files give the
-/// same layers on any machine.
+/// refused. What is left out of the context follows `.dockerignore`, or `FILE.dockerignore` beside the build file
+/// `FILE`, by docker's rules. `.dockerignore` itself is sent with other files, and not to a build that copies it alone
+/// (`COPY .dockerignore /`), which ends as if it were not there: an engine asks for it in the same words to know what
+/// is left out, and that is done here. Files are sent with their permissions, owned by 0:0 and dated 1970, so that the
+/// same files give the same layers on any machine.
 ///
 /// The same inputs are not built twice: a plan knows them by their digests, and asks the engine only what it is. Base
 /// images are inputs by their names: name them by digest, or a newer one under the same tag is not noticed. An image
@@ -60,11 +61,13 @@ mod session;
 /// A bill of materials (`CycloneDX`) is attached to the image, which a scanner needs: of the packages that dpkg and apk
 /// have installed in it, and of the lock files (`Cargo.lock`, `package-lock.json`, `npm-shrinkwrap.json`) in the image
 /// and in the context that was sent, also if only an earlier stage reads them. What tells of packages and cannot be read
-/// (a lock file of an old format, a database of rpm, a layer by zstd) stands in it without a package URL, so that no scan
-/// passes it by; leave a lock file that does not count out of the context. An index of several platforms has one bill.
+/// (a lock file of an old format or of another package manager, such as `yarn.lock`, `poetry.lock` and `go.sum`, a database
+/// of rpm, a layer by zstd) stands in it without a package URL, so that no scan passes it by; leave a lock file that does
+/// not count out of the context. An index of several platforms has one bill.
 ///
-/// A build that is cancelled is stopped in the engine too. What a killed process leaves are an image that is tagged
-/// `ecolaura-deploy-build` in the engine, and blobs that no image needs in the layout, which the next build removes.
+/// A build that is cancelled is stopped in the engine too, and its image taken away by the way. What a process leaves
+/// that is killed, or ends right after, are an image that is tagged `ecolaura-deploy-build` in the engine, and blobs
+/// that no image needs in the layout, which the next build removes.
 ///
 /// ```
 /// # async fn example(cx: &ecolaura_deploy_core::Context) -> ecolaura_deploy_core::Result<()> {
@@ -94,7 +97,7 @@ pub struct DockerBuilder {
     cache_inline: bool,
     platforms: BTreeSet<Platform>,
     network: Option<String>,
-    logins: Arc<dyn CredentialSource>,
+    logins: Logins,
     keep: NonZeroUsize,
 }
 
@@ -115,7 +118,7 @@ impl DockerBuilder {
             cache_inline: false,
             platforms: BTreeSet::new(),
             network: None,
-            logins: Arc::new(Credential::Anonymous),
+            logins: Logins::default(),
             keep: KEPT,
         }
     }
@@ -179,12 +182,34 @@ impl DockerBuilder {
         self
     }
 
-    /// Logs in with what `source` knows to the registries from which the engine pulls: what the build file names, and
-    /// what steps are taken over from. The engine is told the login when it asks for it, and keeps it no longer than it
-    /// needs it. It is no input of a plan. A token that a registry takes as it is
+    /// Logs in with what `source` knows to the registries from which the engine pulls: what the build file names, a
+    /// frontend (`# syntax=`) too, and what steps are taken over from. The engine is told the login when it asks for it,
+    /// and keeps it no longer than it needs it. It is no input of a plan. A token that a registry takes as it is
     /// ([`Credential::Bearer`]) cannot be told to an engine.
+    ///
+    /// The source is asked for each of these hosts, and must know which login is whose; one that is known by itself is
+    /// given [for its host](DockerBuilder::credentials_for).
     pub fn credentials(mut self, source: impl CredentialSource) -> Self {
-        self.logins = Arc::new(source);
+        self.logins.ask(source);
+        self
+    }
+
+    /// Logs in with `credential` to the registry at `host` (`ghcr.io`, `127.0.0.1:5000`, `docker.io`), and tells it to no
+    /// other. It goes before what a [source](DockerBuilder::credentials) knows of that host.
+    ///
+    /// ```
+    /// # fn example() -> ecolaura_deploy_core::Result<()> {
+    /// use ecolaura_deploy_core::{
+    ///     Secret,
+    ///     docker::{Credential, DockerBuilder},
+    /// };
+    /// let password = Secret::new(std::env::var("REGISTRY_PASSWORD").unwrap_or_default());
+    /// let builder = DockerBuilder::new("target/images", "docker".parse()?)
+    ///     .credentials_for("ghcr.io", Credential::basic("deploy", password));
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials_for(mut self, host: &str, credential: Credential) -> Self {
+        self.logins.give(host, credential);
         self
     }
 

@@ -18,6 +18,12 @@ pub(crate) fn is_hub(host: &str) -> bool {
     HUB.contains(&host)
 }
 
+/// Whether `host` is the name of a registry, and no address.
+#[cfg(feature = "docker")]
+pub(crate) fn is_host(host: &str) -> bool {
+    host == HUB_LOGIN || (!host.is_empty() && !host.contains(['/', '@']) && !host.contains(char::is_whitespace))
+}
+
 /// Under which name logins for `host` are kept.
 pub(crate) fn kept_as(host: &str) -> &str {
     if is_hub(host) { HUB_LOGIN } else { host }
@@ -65,7 +71,7 @@ impl Credential {
     }
 }
 
-/// Knows what to log in with.
+/// Knows what to log in with at which registry. A [`Credential`] is none: it does not say whose it is.
 #[async_trait]
 pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     /// What to log in with at `host`, which for Docker Hub is `https://index.docker.io/v1/`. Asked when the registry
@@ -74,13 +80,6 @@ pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
 }
 
 const _: fn(&dyn CredentialSource) = |_| {};
-
-#[async_trait]
-impl CredentialSource for Credential {
-    async fn credential(&self, _cx: &Context, _host: &str) -> Result<Credential> {
-        Ok(self.clone())
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@
 use std::{
     fmt,
     num::{NonZeroU32, NonZeroU64},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Mutex;
 
-pub use self::attach::Attachment;
+pub use self::{attach::Attachment, login::Login};
 use self::{
     auth::Auth,
     call::{Call, PULL, elsewhere},
@@ -49,6 +49,7 @@ mod delete;
 mod documents;
 mod inflow;
 mod listing;
+mod login;
 mod origin;
 mod outflow;
 mod pages;
@@ -102,7 +103,7 @@ impl OciRegistry {
         Ok(Self {
             name,
             place: Place::new("registry.open", host)?,
-            auth: Auth::new(Arc::new(Credential::Anonymous)),
+            auth: Auth::new(Credential::Anonymous.into()),
             authorities: Vec::new(),
             retries: RetryPolicy::new(attempts, Duration::from_millis(500)),
             sizes: Sizes::default(),
@@ -119,9 +120,11 @@ impl OciRegistry {
         self
     }
 
-    /// Logs in with what `source` knows, when the registry asks for it.
-    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
-        self.auth = Auth::new(Arc::new(source));
+    /// Logs in with `login`, a [`Credential`] or what a [`CredentialSource`] knows, when the registry asks for it. It is
+    /// told to the registry and to the token server that the registry names, which are trusted with it, and taken off
+    /// where the registry leads a request to another host.
+    pub fn credentials(mut self, login: impl Into<Login>) -> Self {
+        self.auth = Auth::new(login.into());
         self
     }
 

@@ -1,5 +1,7 @@
 //! Repositories as declared, logins, and scans.
 
+use std::time::Duration;
+
 use aws_sdk_ecr::{Client, types::Tag};
 use ecolaura_deploy_aws::{
     Account,
@@ -121,10 +123,10 @@ async fn an_image_without_a_scan_is_not_scanned_and_one_that_is_scanned_tells_wh
     let name = repository();
     EcrRepository::new(&account, name.clone()).apply(&cx(), ()).await.unwrap();
     let image = pushed(&account, &name).await;
-    let scanner = EcrScanner::new("ecr".parse().unwrap(), &account);
-    let report = scanner.scan(&cx(), &image).await.unwrap();
+    let scanner = || EcrScanner::new("ecr".parse().unwrap(), &account);
+    let report = scanner().patience(Duration::from_secs(1)).scan(&cx(), &image).await.unwrap();
     assert!(matches!(report.outcome, ScanOutcome::NotScanned { .. }), "{report:?}");
-    let report = scanner.starting().scan(&cx(), &image).await.unwrap();
+    let report = scanner().starting().scan(&cx(), &image).await.unwrap();
     let ScanOutcome::Findings { findings } = &report.outcome else { panic!("{report:?}") };
     assert!(findings[0].id.starts_with("CVE-"), "{findings:?}");
 }

@@ -31,6 +31,13 @@ const OPERATION: &str = "image.build";
 /// What images are called in the engine until they are taken out of it.
 const NAME: &str = "ecolaura-deploy-build";
 
+/// What a build and its image are called in the engine. Always of the same length.
+pub(super) fn names() -> (String, String) {
+    let id = format!("{:016x}{:016x}", RandomNonces.next(), RandomNonces.next());
+    let name = format!("{NAME}:{id}");
+    (id, name)
+}
+
 /// Builds the folder of `spec` as `builder` is set up.
 pub(super) async fn build(cx: &Context, builder: &DockerBuilder, spec: &ImageSpec) -> Result<BuiltImage> {
     for (id, secret) in &builder.secrets {
@@ -117,8 +124,8 @@ impl Work<'_> {
 
     /// Builds for `platform` and brings the image into the layout.
     async fn image(&self, platform: &Platform) -> Result<Imported> {
-        let id = format!("{:016x}{:016x}", RandomNonces.next(), RandomNonces.next());
-        let made = Made { engine: self.engine.clone(), build: Some(id.clone()), name: format!("{NAME}:{id}") };
+        let (id, name) = names();
+        let made = Made { engine: self.engine.clone(), build: Some(id.clone()), name };
         let image = self.run(&id, &made.name, platform).await?;
         let exported =
             export((self.cx, OPERATION), &self.engine, (&made.name, image), platform, &self.builder.layout).await;
@@ -134,15 +141,16 @@ impl Work<'_> {
             file: self.inputs.file.clone(),
             entries: Arc::clone(&self.inputs.entries),
             secrets: self.builder.secrets.clone(),
-            logins: Arc::clone(&self.builder.logins),
+            logins: self.builder.logins.clone(),
             told: Mutex::default(),
             fault: Mutex::default(),
         });
         let key = self.inputs.digest().to_hex();
         let opening = Session::open(&self.engine, id, &key, &offer);
         let _session = self.engine.soon(self.cx, OPERATION, opening).await?;
+        let target = target(self.builder, self.spec, (id, name), platform);
         let mut told = Told::default();
-        let ended = self.cx.bounded(OPERATION, self.listen(&self.target(id, name, platform), &mut told)).await?;
+        let ended = self.cx.bounded(OPERATION, self.listen(&target, &mut told)).await?;
         if let Some(fault) = offer.fault() {
             return Err(fault);
         }
@@ -178,35 +186,6 @@ impl Work<'_> {
     fn clean(&self, error: Error) -> Error {
         error.map_texts(|text| *text = self.cx.redactor().redact(text).into_owned())
     }
-
-    fn target(&self, id: &str, name: &str, platform: &Platform) -> String {
-        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
-        let builder = self.builder;
-        let mut args = BTreeMap::from([("SOURCE_DATE_EPOCH", "0")]);
-        if builder.cache_inline {
-            args.insert("BUILDKIT_INLINE_CACHE", "1");
-        }
-        args.extend(builder.args.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let platform = platform.to_string();
-        let (args, labels) = (json(serde_json::to_string(&args)), json(serde_json::to_string(&self.spec.labels)));
-        let cache = json(serde_json::to_string(&builder.cache_from));
-        let mut query = vec![
-            ("version", "2"),
-            ("remote", "client-session"),
-            ("session", id),
-            ("buildid", id),
-            ("dockerfile", BUILD_FILE),
-            ("t", name),
-            ("rm", "1"),
-            ("platform", &platform),
-            ("buildargs", &args),
-            ("labels", &labels),
-            ("cachefrom", &cache),
-        ];
-        query.extend(builder.target.as_deref().map(|target| ("target", target)));
-        query.extend(builder.network.as_deref().map(|network| ("networkmode", network)));
-        form_urlencoded::Serializer::for_suffix("/build?".to_owned(), "/build?".len()).extend_pairs(query).finish()
-    }
 }
 
 /// A build in the engine, and the name of what it makes: both go away with it.
@@ -219,10 +198,14 @@ struct Made {
 impl Made {
     /// Takes the name away, and with it the image if it has no other.
     async fn forget(mut self, cx: &Context) {
-        self.build = None;
-        let gone = self.engine.soon(cx, OPERATION, remove(&self.engine, &self.name)).await;
-        if let Err(error) = gone {
-            cx.warn(format!("the image `{}` stays in the engine: {}", self.name, error.report()));
+        match self.engine.soon(cx, OPERATION, remove(&self.engine, &self.name)).await {
+            Ok(()) => self.build = None,
+            // There is no time left for it, so that it is done by the way.
+            Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => {}
+            Err(error) => {
+                self.build = None;
+                cx.warn(format!("the image `{}` stays in the engine: {}", self.name, error.report()));
+            }
         }
     }
 }
@@ -239,6 +222,43 @@ impl Drop for Made {
     }
 }
 
+/// The address of a build of `spec` for `platform`, which the engine is to call `id` and its image `name`.
+pub(super) fn target(
+    builder: &DockerBuilder,
+    spec: &ImageSpec,
+    (id, name): (&str, &str),
+    platform: &Platform,
+) -> String {
+    let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+    let mut args = BTreeMap::from([("SOURCE_DATE_EPOCH", "0")]);
+    if builder.cache_inline {
+        args.insert("BUILDKIT_INLINE_CACHE", "1");
+    }
+    args.extend(builder.args.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let platform = platform.to_string();
+    let (args, labels) = (json(serde_json::to_string(&args)), json(serde_json::to_string(&spec.labels)));
+    let cache = json(serde_json::to_string(&builder.cache_from));
+    let mut query = vec![
+        ("version", "2"),
+        ("remote", "client-session"),
+        ("session", id),
+        ("buildid", id),
+        ("dockerfile", BUILD_FILE),
+        ("t", name),
+        ("rm", "1"),
+        ("platform", &platform),
+        ("buildargs", &args),
+        ("labels", &labels),
+        ("cachefrom", &cache),
+    ];
+    query.extend(builder.target.as_deref().map(|target| ("target", target)));
+    query.extend(builder.network.as_deref().map(|network| ("networkmode", network)));
+    form_urlencoded::Serializer::for_suffix("/build?".to_owned(), "/build?".len()).extend_pairs(query).finish()
+}
+
 async fn remove(engine: &Engine, name: &str) -> Result<()> {
     engine.ask(OPERATION, Method::DELETE, &format!("/images/{name}")).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,12 @@
 
 use std::path::{Component, Path};
 
-use super::DockerBuilder;
-use crate::{backend::ImageSpec, local::image::Problems};
+use super::{
+    DockerBuilder,
+    build::{names, target},
+    engine::ADDRESS,
+};
+use crate::{backend::ImageSpec, local::image::Problems, login::is_host};
 
 /// Notes everything that cannot.
 pub(super) fn check(builder: &DockerBuilder, spec: &ImageSpec, problems: &mut Problems) {
@@ -31,6 +35,26 @@ pub(super) fn check(builder: &DockerBuilder, spec: &ImageSpec, problems: &mut Pr
         problems.invalid("labels: a name is empty");
     }
     check_options(builder, problems);
+    check_size(builder, spec, problems);
+}
+
+/// Arguments and labels go in the address of a request, where there is little room.
+fn check_size(builder: &DockerBuilder, spec: &ImageSpec, problems: &mut Problems) {
+    let (id, name) = names();
+    let length = |platform| target(builder, spec, (&id, &name), &platform).len();
+    let longest = builder.wanted(spec).into_iter().map(length).max().unwrap_or_default();
+    if longest <= ADDRESS {
+        return;
+    }
+    let args =
+        builder.args.iter().map(|(name, value)| (value.len(), format!("the argument `{}`", name.escape_debug())));
+    let labels = spec.labels.iter().map(|(name, value)| (value.len(), format!("the label `{}`", name.escape_debug())));
+    let most =
+        args.chain(labels).max().map(|(bytes, what)| format!(", of which {what} has {bytes}")).unwrap_or_default();
+    problems.invalid(format!(
+        "arg, labels: take {longest} bytes where an engine is told of them, expected at most {ADDRESS}{most}; put what is \
+         long into a file of the context"
+    ));
 }
 
 fn check_options(builder: &DockerBuilder, problems: &mut Problems) {
@@ -46,6 +70,10 @@ fn check_options(builder: &DockerBuilder, problems: &mut Problems) {
     for image in builder.cache_from.iter().filter(|image| image.is_empty() || image.contains(['=', ',', ' '])) {
         problems.invalid(format!("cache_from: `{}`: expected the name of an image", image.escape_debug()));
     }
+    for host in builder.logins.hosts().filter(|host| !is_host(host)) {
+        let host = host.escape_debug();
+        problems.invalid(format!("credentials_for: `{host}` is no registry's host: leave out `https://` and any path"));
+    }
     for id in builder.secrets.keys().filter(|id| id.is_empty() || id.contains(['/', ',', '\0'])) {
         problems.invalid(format!("secret: `{}` is no id: expected a text without `/` and `,`", id.escape_debug()));
     }
@@ -60,6 +88,42 @@ fn check_options(builder: &DockerBuilder, problems: &mut Problems) {
                 "arg: `{name}` holds the secret `{}`, and whoever has the image can read it",
                 id.escape_debug()
             ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, ErrorKind, backend::ImageBuilder as _, docker::Credential, vocabulary::Platform};
+
+    /// What a plan with `builder` says; no engine is there to be asked.
+    async fn refused(change: impl FnOnce(DockerBuilder) -> DockerBuilder) -> crate::Error {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+        let builder = DockerBuilder::new(dir.path().join("images"), "docker".parse().unwrap());
+        let builder = change(builder.socket(dir.path().join("none")));
+        let spec = ImageSpec::new(Platform::current()).context_dir(dir.path());
+        builder.fingerprint(&Context::new("test".parse().unwrap()), &spec).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn arguments_that_no_engine_can_be_told_are_named_in_the_plan() {
+        let error = refused(|builder| builder.arg("A", "short").arg("CA", "x".repeat(70_000))).await;
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        assert!(error.message().contains("the argument `CA` has 70000"), "{error}");
+        let error = refused(|builder| builder.arg("CA", "x".repeat(60_000))).await;
+        assert_eq!(error.kind(), ErrorKind::NotFound, "only the engine is missing: {error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_login_for_what_is_no_host_is_named_in_the_plan() {
+        let error = refused(|builder| builder.credentials_for("https://ghcr.io", Credential::Anonymous)).await;
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        assert!(error.message().contains("`https://ghcr.io`"), "{error}");
+        for host in ["ghcr.io", "127.0.0.1:5000", "docker.io"] {
+            let error = refused(|builder| builder.credentials_for(host, Credential::Anonymous)).await;
+            assert_eq!(error.kind(), ErrorKind::NotFound, "only the engine is missing: {error:?}");
         }
     }
 }

@@ -27,6 +27,8 @@ const STANDARD: &str = "/var/run/docker.sock";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The most that an answer may hold which is read as a whole, in bytes.
 const ANSWER: usize = 1024 * 1024;
+/// The most bytes that the address of a request may have.
+pub(super) const ADDRESS: usize = 65_534;
 /// The first version of the API that has BuildKit with sessions.
 const OLDEST: (u32, u32) = (1, 39);
 
@@ -103,7 +105,7 @@ impl Engine {
 
     /// Sends a request without a body. Fails if the answer is a refusal.
     pub(super) async fn ask(&self, operation: &'static str, method: Method, target: &str) -> Result<Answer> {
-        let answer = self.send(operation, request(method, target)).await?;
+        let answer = self.send(operation, request(operation, method, target)?).await?;
         match answer.response.status() {
             status if status.is_success() => Ok(answer),
             _ => Err(answer.refusal(self, operation).await),
@@ -117,7 +119,7 @@ impl Engine {
         target: &str,
         headers: &[(&'static str, String)],
     ) -> Result<(Upgraded, AbortOnDropHandle<()>)> {
-        let mut request = request(Method::POST, target);
+        let mut request = request(operation, Method::POST, target)?;
         let all = request.headers_mut();
         all.insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
         all.insert(UPGRADE, http::HeaderValue::from_static("h2c"));
@@ -242,14 +244,17 @@ impl Version {
     }
 }
 
-fn request(method: Method, target: &str) -> Request<Full<Bytes>> {
+/// Targets are made here, of what was encoded: one that is none is too long.
+fn request(operation: &'static str, method: Method, target: &str) -> Result<Request<Full<Bytes>>> {
     let mut request = Request::new(Full::default());
     *request.method_mut() = method;
-    // Targets are made here, of what was encoded.
-    *request.uri_mut() = target.parse().unwrap_or_default();
+    *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| {
+        let message = format!("a request of {} bytes cannot be made: {error}", target.len());
+        Error::invalid(operation, message).with_source(error)
+    })?;
     request.headers_mut().insert(HOST, http::HeaderValue::from_static("docker"));
     request.headers_mut().insert(CONTENT_LENGTH, http::HeaderValue::from_static("0"));
-    request
+    Ok(request)
 }
 
 #[cfg(test)]
@@ -269,6 +274,13 @@ mod tests {
         ] {
             assert!(lacks(text).unwrap().contains(lack), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_may_be_so_long_and_no_longer() {
+        let of = |length: usize| request("test", Method::GET, &format!("/{}", "x".repeat(length - 1))).map(drop);
+        of(ADDRESS).unwrap();
+        assert_eq!(of(ADDRESS + 1).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

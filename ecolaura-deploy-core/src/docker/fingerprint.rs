@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How images are made. Another number makes other images of the same inputs.
-const RECIPE: &str = concat!("docker builder 2, ", env!("CARGO_PKG_VERSION"));
+const RECIPE: &str = concat!("docker builder 3, ", env!("CARGO_PKG_VERSION"));
 
 impl Inputs {
     /// A part for each file by its path in the context, one for each field and option. Of secrets it covers which ones

@@ -12,14 +12,14 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioExecutor;
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) use self::files::BUILD_FILE;
 use self::grpc::{Reply, Status};
+pub(super) use self::{files::BUILD_FILE, logins::Logins};
 use super::{
     context::Entry,
     engine::Engine,
     messages::{Health, SecretAnswer, SecretRequest},
 };
-use crate::{Context, Error, Result, Secret, login::CredentialSource};
+use crate::{Context, Error, Result, Secret};
 
 mod files;
 mod grpc;
@@ -37,7 +37,7 @@ pub(super) struct Offer {
     pub(super) file: Bytes,
     pub(super) entries: Arc<[Entry]>,
     pub(super) secrets: BTreeMap<String, Secret<String>>,
-    pub(super) logins: Arc<dyn CredentialSource>,
+    pub(super) logins: Logins,
     /// The registries that wanted a login, and whose they got.
     pub(super) told: Mutex<BTreeMap<String, String>>,
     /// What went wrong here; the engine says something about it too.

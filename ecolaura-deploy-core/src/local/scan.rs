@@ -30,7 +30,7 @@ pub struct ScanPolicy {
     pub advisories: PathBuf,
     /// Private keys, by name or by their first line: rule `forbidden-file`.
     pub private_keys: Option<Severity>,
-    /// `.env` files and `.git` folders: rule `forbidden-file`.
+    /// `.env` files and `.git` folders, also where a layer lists only what is in one: rule `forbidden-file`.
     pub leftovers: Option<Severity>,
     /// The image's user is root or not set: rule `root-user`.
     pub root_user: Option<Severity>,

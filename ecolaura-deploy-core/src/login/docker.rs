@@ -154,7 +154,9 @@ impl DockerConfig {
 impl CredentialSource for DockerConfig {
     async fn credential(&self, cx: &Context, host: &str) -> Result<Credential> {
         let config = self.read().await?;
-        if let Some(helper) = of_host(&config.cred_helpers, host) {
+        let own = of_host(&config.cred_helpers, host);
+        // An empty name is no helper.
+        if let Some(helper) = own.filter(|helper| !helper.is_empty()) {
             return self.ask_helper(cx, helper, host).await;
         }
         if let Some(login) = of_host(&config.auths, host)
@@ -165,8 +167,9 @@ impl CredentialSource for DockerConfig {
                 Error::new(ErrorKind::Corrupt, OPERATION, message).advice("log in anew")
             });
         }
-        match &config.creds_store {
-            Some(helper) => self.ask_helper(cx, helper, host).await,
+        // A host with a word of its own on helpers is not in the store, as with docker's own client.
+        match config.creds_store.filter(|helper| !helper.is_empty() && own.is_none()) {
+            Some(helper) => self.ask_helper(cx, &helper, host).await,
             None => Ok(Credential::Anonymous),
         }
     }

@@ -132,7 +132,7 @@ async fn attach(
 ) -> Result<PinnedImage> {
     attachment.check()?;
     let bytes = attachment.bytes().await?;
-    let mut call = Call::own(registry, (cx, OPERATION), &subject.repository, PUSH).await?;
+    let call = Call::own(registry, (cx, OPERATION), &subject.repository, PUSH).await?;
     let document = call.verified(&subject.repository, subject.digest).await?;
     let parsed: Manifest = parse(OPERATION, &format!("the manifest of `{subject}`"), &document.bytes)?;
     let described = parsed.media_type.unwrap_or(document.media_type);
@@ -140,7 +140,7 @@ async fn attach(
     let layer = Descriptor::of(&attachment.media_type, &bytes);
     let parts = [(Descriptor::of(EMPTY, b"{}"), Bytes::from_static(b"{}")), (layer.clone(), bytes)];
     for (blob, content) in parts {
-        bring::blobs(&mut call, Origin::Memory(&content), &[blob], reached).await?;
+        bring::blobs(&call, Origin::Memory(&content), &[blob], reached).await?;
     }
     let mut artifact = Manifest::artifact(&attachment.kind, Descriptor::of(&described, &document.bytes), layer);
     artifact.annotations = Some(attachment.annotations.clone()).filter(|all| !all.is_empty());

@@ -1,6 +1,6 @@
 //! Logging in: the registry's challenge, and the tokens that its token server gives.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_auth::parse_challenges;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Credential, CredentialSource,
+    Credential, Login,
     call::{Ask, Call, DOCUMENT},
     refusal::Refusal,
 };
@@ -29,20 +29,20 @@ const CLIENT: &str = "ecolaura-deploy";
 pub(super) struct Access {
     pub(super) repository: String,
     pub(super) actions: &'static str,
-    /// Repositories out of which blobs are mounted.
-    pub(super) sources: Vec<String>,
+    /// The repository out of which a blob is mounted.
+    pub(super) source: Option<String>,
 }
 
 impl Access {
     fn scopes(&self) -> Vec<String> {
         let own = format!("repository:{}:{}", self.repository, self.actions);
-        std::iter::once(own).chain(self.sources.iter().map(|source| format!("repository:{source}:pull"))).collect()
+        std::iter::once(own).chain(self.source.iter().map(|source| format!("repository:{source}:pull"))).collect()
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Auth {
-    source: Arc<dyn CredentialSource>,
+    source: Login,
     /// Held while a token is fetched, so that many requests that need one fetch one.
     state: Mutex<State>,
 }
@@ -88,7 +88,7 @@ impl Credential {
 }
 
 impl Auth {
-    pub(super) fn new(source: Arc<dyn CredentialSource>) -> Self {
+    pub(super) fn new(source: Login) -> Self {
         Self { source, state: Mutex::default() }
     }
 

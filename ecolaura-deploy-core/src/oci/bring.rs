@@ -40,21 +40,7 @@ impl Reached {
 }
 
 /// Brings those of `blobs` that are missing, several at a time.
-pub(super) async fn blobs(
-    call: &mut Call<'_>,
-    origin: Origin<'_>,
-    blobs: &[Descriptor],
-    reached: &Reached,
-) -> Result<()> {
-    let host = &call.registry.place.host;
-    let sources =
-        blobs.iter().flat_map(|blob| origin.mounts(host, blob)).filter(|from| *from != call.access.repository);
-    let mut sources: Vec<_> = sources.map(str::to_owned).collect();
-    sources.sort();
-    sources.dedup();
-    call.access.sources = sources;
-
-    let call = &*call;
+pub(super) async fn blobs(call: &Call<'_>, origin: Origin<'_>, blobs: &[Descriptor], reached: &Reached) -> Result<()> {
     let meter = Arc::new(Meter::new(call.cx, blobs.iter().map(|blob| blob.size).sum()));
     let uploads: Vec<_> = blobs.iter().map(|blob| upload(call, origin, blob, (&meter, reached))).collect();
     stream::iter(uploads).buffer_unordered(call.cx.limits().parallel_transfers.get()).try_collect().await

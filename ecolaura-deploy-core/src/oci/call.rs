@@ -1,6 +1,9 @@
 //! One call of a caller, and the requests that it makes.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use reqwest::{
     Body, Method, Request, Response, StatusCode, Url,
@@ -83,6 +86,8 @@ pub(super) struct Call<'a> {
     pub(super) registry: &'a OciRegistry,
     pub(super) access: Access,
     client: &'a reqwest::Client,
+    /// That asking for blobs of other repositories leads nowhere.
+    unmounted: AtomicBool,
 }
 
 impl<'a> Call<'a> {
@@ -95,8 +100,9 @@ impl<'a> Call<'a> {
     ) -> Result<Option<Self>> {
         cx.check(operation)?;
         let Some(path) = registry.place.path(repository) else { return Ok(None) };
-        let access = Access { repository: path, actions, sources: Vec::new() };
-        let call = Self { cx, operation, registry, access, client: registry.client(operation)? };
+        let access = Access { repository: path, actions, source: None };
+        let client = registry.client(operation)?;
+        let call = Self { cx, operation, registry, access, client, unmounted: AtomicBool::new(false) };
         registry.auth.tell(&call).await;
         Ok(Some(call))
     }
@@ -110,6 +116,26 @@ impl<'a> Call<'a> {
     ) -> Result<Self> {
         let call = Self::within(registry, whom, repository, actions).await?;
         call.ok_or_else(|| elsewhere(registry, ErrorKind::InvalidInput, whom.1, repository))
+    }
+
+    /// Lets the registry take the blob `digest` out of the repository `from`; `None` if it does not. It is only a shorter
+    /// way, so that whatever goes wrong with it, the token for both repositories too, is no matter.
+    pub(super) async fn mount(&self, digest: Digest, from: &str) -> Option<Response> {
+        if self.unmounted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut url = self.url("blobs/uploads/").ok()?;
+        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
+        let access = Access { source: Some(from.to_owned()), ..self.access.clone() };
+        let both = Call { access, unmounted: AtomicBool::new(false), ..*self };
+        match both.send(&Ask::new(Method::POST, url)).await {
+            Ok(response) => Some(response).filter(|response| response.status().is_success()),
+            Err(error) => {
+                tracing::debug!(%error, from, "no blobs are mounted");
+                self.unmounted.store(true, Ordering::Relaxed);
+                None
+            }
+        }
     }
 
     /// `rest` below the repository.

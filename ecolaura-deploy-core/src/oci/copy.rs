@@ -94,11 +94,11 @@ async fn copy(
     (from, image, to): (&dyn Registry, &PinnedImage, &Repository),
     reached: &Reached,
 ) -> Result<()> {
-    let mut call = Call::own(registry, (cx, OPERATION), to, PUSH).await?;
+    let call = Call::own(registry, (cx, OPERATION), to, PUSH).await?;
     let mount = registry.same(from, image);
     let source = Source { registry: from, repository: &image.repository, mount: mount.as_deref() };
     let freight = Freight::of((cx, OPERATION), source, image.digest).await?;
-    bring::blobs(&mut call, Origin::Elsewhere(source), &freight.blobs, reached).await?;
+    bring::blobs(&call, Origin::Elsewhere(source), &freight.blobs, reached).await?;
     for one in freight.manifests {
         if one.digest == image.digest {
             reached.note(Reached::MANIFEST);

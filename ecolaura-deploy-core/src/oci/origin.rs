@@ -10,7 +10,7 @@ use super::{
     outflow::{self, Seen},
 };
 use crate::{
-    Context, Error, Result,
+    Context, Error, ErrorKind, Result,
     backend::Registry,
     image::{Descriptor, Layout},
     vocabulary::Repository,
@@ -38,6 +38,14 @@ pub(super) struct Source<'a> {
     pub(super) repository: &'a Repository,
     /// What the repository is called in the registry that is written, if that is the same one.
     pub(super) mount: Option<&'a str>,
+}
+
+/// The error of a layout that has not, or no longer, what is to be pushed.
+pub(super) fn lost(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound if error.advice_text().is_none() => error.advice("build the image again, then push it"),
+        _ => error,
+    }
 }
 
 impl Source<'_> {
@@ -71,7 +79,7 @@ impl<'a> Origin<'a> {
         seen: &Arc<Seen>,
     ) -> Result<Pieces> {
         match self {
-            Self::Layout(layout) => outflow::file((cx, operation), layout, blob).await,
+            Self::Layout(layout) => outflow::file((cx, operation), layout, blob).await.map_err(lost),
             Self::Elsewhere(source) => inflow::open((cx, operation), source, blob, seen).await,
             Self::Memory(bytes) => {
                 let bytes = bytes.clone();

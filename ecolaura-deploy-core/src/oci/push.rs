@@ -5,10 +5,10 @@ use super::{
     OciRegistry,
     bring::{self, Reached},
     call::{Call, PUSH},
-    origin::Origin,
+    origin::{Origin, lost},
 };
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Result,
     files::blocking,
     image::{Cargo, Layout},
     vocabulary::{BuiltImage, Repository},
@@ -28,11 +28,11 @@ async fn bring(
     (image, to): (&BuiltImage, &Repository),
     reached: &Reached,
 ) -> Result<()> {
-    let mut call = Call::own(registry, (cx, OPERATION), to, PUSH).await?;
+    let call = Call::own(registry, (cx, OPERATION), to, PUSH).await?;
     let (layout, digest) = (Layout::new(&image.layout), image.digest);
     let from = layout.clone();
-    let mut cargo = blocking(OPERATION, move || Cargo::of(OPERATION, &from, digest)).await.map_err(explain)?;
-    bring::blobs(&mut call, Origin::Layout(&layout), &cargo.blobs, reached).await.map_err(explain)?;
+    let mut cargo = blocking(OPERATION, move || Cargo::of(OPERATION, &from, digest)).await.map_err(lost)?;
+    bring::blobs(&call, Origin::Layout(&layout), &cargo.blobs, reached).await?;
     let own = cargo.manifests.iter().position(|manifest| manifest.digest == digest).map_or(0, |at| at + 1);
     cargo.manifests.rotate_left(own);
     for manifest in cargo.manifests {
@@ -40,15 +40,8 @@ async fn bring(
             reached.note(Reached::MANIFEST);
         }
         let (layout, wanted) = (layout.clone(), manifest.digest);
-        let bytes = blocking(OPERATION, move || layout.document(OPERATION, wanted)).await.map_err(explain)?;
-        bring::manifest(&call, &manifest.media_type, bytes).await.map_err(explain)?;
+        let bytes = blocking(OPERATION, move || layout.document(OPERATION, wanted)).await.map_err(lost)?;
+        bring::manifest(&call, &manifest.media_type, bytes).await?;
     }
     Ok(())
-}
-
-fn explain(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::NotFound if error.advice_text().is_none() => error.advice("build the image again, then push it"),
-        _ => error,
-    }
 }

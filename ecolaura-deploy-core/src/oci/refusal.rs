@@ -113,6 +113,10 @@ impl Refusal {
             ErrorKind::NotFound if self.has("NAME_UNKNOWN") => {
                 "create the repository, or check its name and the right to see it".to_owned()
             }
+            ErrorKind::NotFound if self.has("MANIFEST_BLOB_UNKNOWN") => {
+                format!("`{host}` no longer has what it was sent; push the image again")
+            }
+            ErrorKind::NotFound => "check the repository's name, and the right to see it".to_owned(),
             ErrorKind::LimitExceeded => format!("`{host}` or a proxy before it takes no larger uploads"),
             ErrorKind::Unavailable => format!("look at the logs of `{host}`"),
             _ => return None,

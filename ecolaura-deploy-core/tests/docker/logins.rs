@@ -43,7 +43,11 @@ impl Private {
         Some(Self { bench, address })
     }
 
-    fn builder(&self, source: impl CredentialSource) -> DockerBuilder {
+    fn builder(&self, credential: Credential) -> DockerBuilder {
+        self.bench.builder().credentials_for(&self.address, credential)
+    }
+
+    fn asking(&self, source: impl CredentialSource) -> DockerBuilder {
         self.bench.builder().credentials(source)
     }
 }
@@ -63,7 +67,7 @@ async fn the_login_of_docker_is_told_to_the_engine() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
     fs::write(&config, json!({"auths": {&private.address: {"auth": LOGIN}}}).to_string()).unwrap();
-    let builder = private.builder(DockerConfig::new(&config));
+    let builder = private.asking(DockerConfig::new(&config));
     let (finished, said) = private.bench.run(builder.clone()).await;
     assert_eq!(finished.result, RunResult::Succeeded, "{said}");
     for text in [said, format!("{builder:?}")] {
@@ -92,7 +96,7 @@ async fn a_login_that_cannot_be_had_ends_the_build_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
     fs::write(&config, json!({"credHelpers": {&private.address: "of-nobody"}}).to_string()).unwrap();
-    let error = private.bench.build(&private.builder(DockerConfig::new(&config))).await.unwrap_err();
+    let error = private.bench.build(&private.asking(DockerConfig::new(&config))).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::None), "{error:?}");
     assert!(error.message().contains("`docker-credential-of-nobody` cannot be run"), "{error}");
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     clock, cx,
     images::{digest, image, many},
+    logins::{LOGIN, Logins, deploy, fake},
     registry, repository,
     server::{Act, FakeRegistry},
 };
@@ -109,6 +110,27 @@ async fn fake_that_lends_no_blobs_is_sent_them() {
     let copy = bench.source.copy_from(&cx(), &bench.source, &bench.image, &live()).await.unwrap();
     assert!(bench.source.contains(&cx(), &copy).await.unwrap());
     assert_eq!(bench.from.count("GET", "/blobs/"), 2);
+}
+
+#[tokio::test]
+async fn fake_whose_token_server_refuses_the_other_repository_is_sent_the_blobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = fake(Logins::bearer(Some(LOGIN))).await;
+    let source = registry(&server).credentials(deploy());
+    let image = source.push(&cx(), &image(dir.path(), b"layer"), &repository()).await.unwrap();
+    // Who reads has a token from before; who writes gets one for its own repository, and none for both.
+    assert!(source.contains(&cx(), &image).await.unwrap());
+    server.state().logins.as_mut().unwrap().close("shop/backend");
+    let named = format!("{}/{}", server.address, repository()).parse().unwrap();
+    let target = registry(&server).credentials(deploy());
+    let copy = target.copy_from(&cx(), &source, &PinnedImage::new(named, image.digest), &live()).await.unwrap();
+    assert!(target.contains(&cx(), &copy).await.unwrap());
+    assert_eq!(server.count("GET", "/blobs/"), 2, "layer and configuration");
+    let asked = server.state().logins.as_ref().unwrap().asked().to_vec();
+    assert!(
+        asked.iter().any(|asked| asked.contains("live%2Fbackend") && asked.contains("shop%2Fbackend")),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test]

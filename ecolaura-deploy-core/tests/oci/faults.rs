@@ -162,6 +162,24 @@ async fn fake_that_stores_something_else_is_named_with_both_digests() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_looked_for_where_it_is_missing() {
+    clock::stand_still_while_waiting();
+    let (server, dir) = (FakeRegistry::start().await, tempfile::tempdir().unwrap());
+    let image = image(dir.path(), b"layer");
+    let gone = Act::Answer { status: 404, retry_after: None, body: String::new() };
+    server.fault(Method::POST, "/blobs/uploads/", 99, gone);
+    let error = registry(&server).push(&cx(), &image, &repository()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert!(error.advice_text().unwrap().contains("the repository's name"), "{}", error.report());
+
+    server.heal();
+    std::fs::remove_file(dir.path().join("blobs/sha256").join(Digest::of("layer").to_hex())).unwrap();
+    let error = registry(&server).push(&cx(), &image, &repository()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert!(error.advice_text().unwrap().contains("build the image again"), "{}", error.report());
+}
+
+#[tokio::test]
 async fn fake_that_sends_something_else_is_named_with_both_digests() {
     clock::stand_still_while_waiting();
     let (server, dir) = (FakeRegistry::start().await, tempfile::tempdir().unwrap());

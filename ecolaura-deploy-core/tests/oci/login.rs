@@ -143,6 +143,7 @@ async fn fake_storage_elsewhere_takes_blobs_without_a_login() {
     storage.state().sessions.extend(["session-1", "session-2"].map(|session| (session.to_owned(), Vec::new())));
     let error = push(&registry(&server).credentials(deploy())).await.unwrap_err();
     assert!(error.report().contains("MANIFEST_BLOB_UNKNOWN"), "the fake itself has no blobs: {error:?}");
+    assert!(error.advice_text().unwrap().contains("push the image again"), "{}", error.report());
     assert_eq!(storage.state().carried, [None, None]);
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Logins {
         good: BTreeSet<String>,
         login: Option<String>,
         seen: Vec<String>,
+        /// A repository for which nobody gets a token.
+        closed: Option<String>,
     },
 }
 
@@ -42,7 +44,20 @@ impl Logins {
 
     /// Tokens for those who log in with `login`, or for everybody.
     pub(crate) fn bearer(login: Option<&str>) -> Self {
-        Self::Bearer { given: 0, good: BTreeSet::new(), login: login.map(str::to_owned), seen: Vec::new() }
+        Self::Bearer {
+            given: 0,
+            good: BTreeSet::new(),
+            login: login.map(str::to_owned),
+            seen: Vec::new(),
+            closed: None,
+        }
+    }
+
+    /// Refuses tokens for `repository`, also where they are for others as well.
+    pub(crate) fn close(&mut self, repository: &str) {
+        if let Self::Bearer { closed, .. } = self {
+            *closed = Some(repository.replace('/', "%2F"));
+        }
     }
 
     pub(crate) fn forget(&mut self) {
@@ -67,12 +82,15 @@ impl Logins {
                 (sent != Some(&wanted))
                     .then(|| with(named(401, "UNAUTHORIZED", "log in"), "www-authenticate", "Basic realm=\"r\""))
             }
-            Self::Bearer { given, good, login, seen } if uri.path() == "/token" => {
+            Self::Bearer { given, good, login, seen, closed } if uri.path() == "/token" => {
                 seen.push(format!("{} {}", uri.query().unwrap_or_default(), String::from_utf8_lossy(body)));
                 let posted = login.as_ref().is_some_and(|login| String::from_utf8_lossy(body).contains(login.as_str()));
                 let basic = login.as_ref().is_none_or(|login| sent == Some(&format!("Basic {login}")));
                 if !posted && !basic {
                     return Some(named(401, "UNAUTHORIZED", "incorrect username or password"));
+                }
+                if closed.as_ref().is_some_and(|closed| uri.query().is_some_and(|query| query.contains(closed))) {
+                    return Some(named(403, "DENIED", "requested access to the resource is denied"));
                 }
                 *given += 1;
                 let token = format!("token-number-{given}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::{Request, Response, body::Incoming};
+use hyper::{HeaderMap, Request, Response, body::Incoming};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
@@ -41,14 +41,9 @@ enum Wish {
 
 /// Answers a call for one of the folders of a build.
 pub(super) fn send(offer: &Arc<Offer>, request: Request<Incoming>) -> Response<Reply> {
-    let header = |name| request.headers().get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let only = header("include-patterns").or(header("followpaths"));
-    let sending = match (header("dir-name"), only) {
-        (Some("dockerfile"), _) => Sending::BuildFile,
-        // What is left out was left out here.
-        (Some("context"), Some(".dockerignore")) => Sending::Nothing,
-        (Some("context"), _) => Sending::Context,
-        (name, _) => return grpc::refuse(&Status::not_found(format!("no folder `{}`", name.unwrap_or_default()))),
+    let sending = match wanted(request.headers()) {
+        Ok(sending) => sending,
+        Err(name) => return grpc::refuse(&Status::not_found(format!("no folder `{name}`"))),
     };
     let (wishes, wanted) = mpsc::unbounded_channel();
     let (sender, messages) = mpsc::channel(WAITING);
@@ -65,7 +60,21 @@ pub(super) fn send(offer: &Arc<Offer>, request: Request<Incoming>) -> Response<R
     grpc::many(messages)
 }
 
-#[derive(Debug, Clone, Copy)]
+/// What is asked for; the name of the folder, if there is none of it.
+fn wanted(headers: &HeaderMap) -> std::result::Result<Sending, String> {
+    let all = |name| headers.get_all(name).iter().filter_map(|value: &http::HeaderValue| value.to_str().ok());
+    let mut paths = all("include-patterns").chain(all("followpaths")).peekable();
+    // What is left out was left out here, so that an engine which asks for that alone hears of nothing.
+    let ignored = paths.peek().is_some() && paths.all(|path| path == ".dockerignore");
+    match all("dir-name").next() {
+        Some("dockerfile") => Ok(Sending::BuildFile),
+        Some("context") if ignored => Ok(Sending::Nothing),
+        Some("context") => Ok(Sending::Context),
+        name => Err(name.unwrap_or_default().to_owned()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sending {
     Nothing,
     BuildFile,
@@ -203,7 +212,7 @@ mod tests {
     use super::*;
     use crate::{
         Context,
-        docker::{Credential, context, ignore::Ignore},
+        docker::{context, ignore::Ignore, session::Logins},
         local::image::Problems,
     };
 
@@ -212,6 +221,29 @@ mod tests {
         assert_eq!(as_go(0o644), 0o644);
         assert_eq!(as_go(0o4755), 0o755 | 1 << 23);
         assert_eq!(as_go(0o3777), 0o777 | 1 << 22 | 1 << 20);
+    }
+
+    #[test]
+    fn only_who_asks_for_the_ignore_file_alone_gets_nothing() {
+        for (asked, sending) in [
+            (&[("dir-name", "dockerfile"), ("followpaths", "Dockerfile")][..], Ok(Sending::BuildFile)),
+            (&[("dir-name", "context"), ("followpaths", ".dockerignore")], Ok(Sending::Nothing)),
+            (&[("dir-name", "context"), ("include-patterns", ".dockerignore")], Ok(Sending::Nothing)),
+            (
+                &[("dir-name", "context"), ("followpaths", ".dockerignore"), ("followpaths", "package.json")],
+                Ok(Sending::Context),
+            ),
+            (&[("dir-name", "context"), ("followpaths", "src")], Ok(Sending::Context)),
+            (&[("dir-name", "context")], Ok(Sending::Context)),
+            (&[("dir-name", "other")], Err("other".to_owned())),
+            (&[], Err(String::new())),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in asked {
+                headers.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(wanted(&headers), sending, "{asked:?}");
+        }
     }
 
     /// What the engine is sent of a file that `change` befalls after it was measured.
@@ -229,7 +261,7 @@ mod tests {
             file: Bytes::new(),
             entries: entries.into(),
             secrets: BTreeMap::new(),
-            logins: Arc::new(Credential::Anonymous),
+            logins: Logins::default(),
             told: Mutex::default(),
             fault: Mutex::default(),
         };

@@ -63,6 +63,29 @@ impl Bill {
     }
 }
 
+/// Lock files of package managers that are not read here.
+const UNREAD: [&str; 19] = [
+    "Gemfile.lock",
+    "Package.resolved",
+    "Pipfile.lock",
+    "Podfile.lock",
+    "bun.lock",
+    "bun.lockb",
+    "composer.lock",
+    "deno.lock",
+    "go.sum",
+    "gradle.lockfile",
+    "mix.lock",
+    "packages.lock.json",
+    "pdm.lock",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "pubspec.lock",
+    "pylock.toml",
+    "uv.lock",
+    "yarn.lock",
+];
+
 /// Whether `path` names a lock file: of a program, or of what npm has installed for it, but of no package below.
 #[cfg(feature = "docker")]
 pub(crate) fn is_lock_file(path: &str) -> bool {
@@ -71,16 +94,16 @@ pub(crate) fn is_lock_file(path: &str) -> bool {
     match name {
         "Cargo.lock" | "package-lock.json" | "npm-shrinkwrap.json" => below == 0,
         ".package-lock.json" => below == 1 && folder.ends_with("node_modules"),
-        _ => false,
+        _ => below == 0 && UNREAD.contains(&name),
     }
 }
 
 fn add(path: &Path, content: &[u8], components: &mut Components) -> Result<(), String> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let text = std::str::from_utf8(content).map_err(|error| error.to_string())?;
+    let text = || std::str::from_utf8(content).map_err(|error| error.to_string());
     match name {
-        "Cargo.lock" => add_cargo(text, components),
-        "package-lock.json" | ".package-lock.json" | "npm-shrinkwrap.json" => add_npm(text, components),
+        "Cargo.lock" => add_cargo(text()?, components),
+        "package-lock.json" | ".package-lock.json" | "npm-shrinkwrap.json" => add_npm(text()?, components),
         _ => Err("expected a file named `Cargo.lock`, `package-lock.json` or `npm-shrinkwrap.json`".to_owned()),
     }
 }
@@ -176,6 +199,23 @@ fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "docker")]
+    #[test]
+    fn lock_files_that_are_not_read_are_in_a_bill_as_unknown() {
+        let cx = crate::Context::new("test".parse().unwrap());
+        for path in ["web/yarn.lock", "pnpm-lock.yaml", "py/poetry.lock", "uv.lock", "go.sum", "bun.lockb"] {
+            assert!(is_lock_file(path), "{path}");
+            let mut bill = Bill::default();
+            bill.lock_file(&cx, path, b"\xff anything");
+            let bill: Value = serde_json::from_slice(&bill.write("test").unwrap().unwrap()).unwrap();
+            let component = &bill["components"][0];
+            assert!(component["name"] == path && component["purl"].is_null(), "{bill}");
+        }
+        for path in ["node_modules/a/yarn.lock", "web/node_modules/a/go.sum", "yarn.lock.txt", "go.mod"] {
+            assert!(!is_lock_file(path), "{path}");
+        }
+    }
 
     fn purls(name: &str, content: &str) -> Result<Vec<String>, Vec<String>> {
         let bill = bill(&[(Path::new(name), content.as_bytes().to_vec())])?;

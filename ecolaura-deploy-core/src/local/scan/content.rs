@@ -1,8 +1,12 @@
 //! What must not be in a layer.
 
-use std::io::{self, Read};
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+};
 
 use flate2::read::MultiGzDecoder;
+use tar::EntryType;
 use tokio_util::io::SyncIoBridge;
 
 use crate::{
@@ -64,22 +68,29 @@ fn unreadable(place: &str, error: io::Error) -> Error {
 fn read_tar(cx: &Context, layer: impl Read, place: &str, rules: Rules) -> Result<Vec<Finding>> {
     let fail = |error| unreadable(place, error);
     let mut archive = tar::Archive::new(layer.take(UNPACKED));
-    let mut findings = Vec::new();
+    let (mut findings, mut repositories) = (Vec::new(), BTreeSet::new());
     for entry in archive.entries().map_err(fail)? {
         cx.check("scan.scan")?;
         let mut entry = entry.map_err(fail)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let file = entry.header().entry_type().is_file();
+        let path = path.trim_start_matches("./").trim_start_matches('/');
+        let file = is_file(entry.header().entry_type());
         let mode = entry.header().mode().map_err(fail)?;
         let mut head = Vec::new();
-        if file && rules.private_keys.is_some() && may_hold_key(&path) {
+        if file && rules.private_keys.is_some() && may_hold_key(path) {
             entry.by_ref().take(HEAD).read_to_end(&mut head).map_err(fail)?;
         }
-        let found = breach(&path, file.then_some(mode), &head, rules);
-        findings.extend(found.into_iter().map(|(rule, severity, why)| {
-            let path = path.trim_start_matches("./").trim_start_matches('/');
-            Finding::new(rule, severity, format!("/{path} in {place}"), why)
-        }));
+        if let Some(severity) = rules.leftovers
+            && let Some(folder) = repository(path, file)
+            && repositories.insert(folder.to_owned())
+        {
+            let why = "a Git repository with its whole history";
+            findings.push(Finding::new("forbidden-file", severity, format!("/{folder} in {place}"), why));
+        }
+        let found = breach(path, file.then_some(mode), &head, rules);
+        findings.extend(
+            found.map(|(rule, severity, why)| Finding::new(rule, severity, format!("/{path} in {place}"), why)),
+        );
         if findings.len() > LISTED {
             findings.truncate(LISTED);
             let more = format!("further entries of {place}");
@@ -105,21 +116,38 @@ fn may_hold_key(path: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, ending)| matches!(ending, "pem" | "key"))
 }
 
-/// The rule that the entry breaks, if any. `mode` is that of a regular file.
+/// Whether an entry becomes a file. A hard link has a name and a mode, and what is in it is judged where it stands.
+fn is_file(kind: EntryType) -> bool {
+    matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Link)
+}
+
+/// The Git repository that an entry is, or lies in. Layers need not have an entry for a folder, and a file that is called
+/// so names a repository elsewhere. What only hides something of a layer below is none.
+fn repository(path: &str, file: bool) -> Option<&str> {
+    let path = path.trim_end_matches('/');
+    let mut end = 0;
+    for part in path.split('/') {
+        end += part.len();
+        let whole = end == path.len();
+        if part == ".git" && !(whole && file) {
+            return Some(&path[..end]).filter(|_| !file_name(path).starts_with(".wh."));
+        }
+        end += 1;
+    }
+    None
+}
+
+/// The rule that the entry breaks by itself, if any. `mode` is that of a file.
 fn breach(path: &str, mode: Option<u32>, head: &[u8], rules: Rules) -> Option<(&'static str, Severity, &'static str)> {
     let name = file_name(path);
     let key = mode.is_some() && (is_key_name(name) || head.windows(11).any(|window| window == b"PRIVATE KEY"));
     let environment = mode.is_some() && (name == ".env" || name.starts_with(".env.")) && name != ".env.example";
-    let repository = mode.is_none() && name == ".git";
     let setuid = mode.is_some_and(|mode| mode & 0o6000 != 0);
     let forbidden = "forbidden-file";
     match rules {
         Rules { private_keys: Some(severity), .. } if key => Some((forbidden, severity, "a private key")),
         Rules { leftovers: Some(severity), .. } if environment => {
             Some((forbidden, severity, "an environment file, which often holds secrets"))
-        }
-        Rules { leftovers: Some(severity), .. } if repository => {
-            Some((forbidden, severity, "a Git repository with its whole history"))
         }
         Rules { setuid: Some(severity), .. } if setuid => {
             Some(("setuid-file", severity, "a file that runs with the rights of its owner or group"))
@@ -149,7 +177,6 @@ mod tests {
             ("./app/.env", Some(0o644), b"", Some("forbidden-file")),
             ("app/.env.production", Some(0o644), b"", Some("forbidden-file")),
             ("app/.environment", Some(0o644), b"", None),
-            ("app/.git/", None, b"", Some("forbidden-file")),
             ("app/.gitignore", Some(0o644), b"", None),
             ("bin/su", Some(0o4755), b"", Some("setuid-file")),
             ("bin/wall", Some(0o2755), b"", Some("setuid-file")),
@@ -160,6 +187,22 @@ mod tests {
         }
         let none = Rules { private_keys: None, leftovers: None, setuid: None };
         assert!(breach("a/id_rsa", Some(0o4755), key, none).is_none());
+    }
+
+    #[test]
+    fn repositories_are_known_by_what_is_in_them() {
+        for (path, file, expected) in [
+            ("app/.git/", false, Some("app/.git")),
+            (".git/HEAD", true, Some(".git")),
+            ("app/.git/objects/ab/cd", true, Some("app/.git")),
+            ("app/.git", true, None),
+            ("app/.github/x", true, None),
+            ("app/x.git/HEAD", true, None),
+            ("app/.wh..git", true, None),
+            ("app/.git/.wh.HEAD", true, None),
+        ] {
+            assert_eq!(repository(path, file), expected, "{path}");
+        }
     }
 
     #[test]

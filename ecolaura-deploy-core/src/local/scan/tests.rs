@@ -182,6 +182,44 @@ async fn forbidden_content_is_named_with_path_and_layer() {
 }
 
 #[tokio::test]
+async fn files_of_every_kind_and_repositories_without_a_folder_are_judged() {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, kind) in [
+        ("app/.git/HEAD", tar::EntryType::Regular),
+        ("app/.git/config", tar::EntryType::Regular),
+        ("app/.env", tar::EntryType::Link),
+        ("root/id_rsa", tar::EntryType::Continuous),
+        ("bin/su", tar::EntryType::Link),
+        ("etc/tls.key", tar::EntryType::Continuous),
+        ("etc/id_dsa", tar::EntryType::Symlink),
+    ] {
+        let content: &[u8] = if path == "etc/tls.key" { b"-----BEGIN PRIVATE KEY-----" } else { b"" };
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(if path == "bin/su" { 0o4755 } else { 0o644 });
+        header.set_entry_type(kind);
+        if matches!(kind, tar::EntryType::Link | tar::EntryType::Symlink) {
+            header.set_link_name("elsewhere").unwrap();
+        }
+        layer.append_data(&mut header, path, content).unwrap();
+    }
+    let shelf = Arc::new(Shelf::default());
+    let (_folder, scanner) = scanner(&shelf);
+    let image = shelf.image("1000", &[(PLAIN, layer.into_inner().unwrap())]);
+    shelf.attach(&image, &bill(&["pkg:cargo/serde@1.0.0"]));
+    let found = findings(&scanner, &image).await;
+    let short: Vec<_> = found.iter().map(|(id, subject)| (id.as_str(), subject.split(" (").next().unwrap())).collect();
+    let expected = [
+        ("forbidden-file", "/etc/tls.key in layer 1"),
+        ("forbidden-file", "/root/id_rsa in layer 1"),
+        ("forbidden-file", "/app/.env in layer 1"),
+        ("forbidden-file", "/app/.git in layer 1"),
+        ("setuid-file", "/bin/su in layer 1"),
+    ];
+    assert_eq!(short, expected);
+}
+
+#[tokio::test]
 async fn what_cannot_be_judged_is_not_clean() {
     let shelf = Arc::new(Shelf::default());
     let (_folder, scanner) = scanner(&shelf);

@@ -109,9 +109,24 @@ async fn helpers_that_fail_hang_or_are_not_there_are_named() {
 
 #[tokio::test]
 async fn a_helper_is_a_name_and_never_a_path() {
-    for name in ["../../bin/sh", "/bin/sh", "a b", ""] {
+    for name in ["../../bin/sh", "/bin/sh", "a b"] {
         let error = ask(&format!(r#"{{"credsStore": "{name}"}}"#), "ghcr.io", None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_name_is_no_helper() {
+    let auths = format!(r#""auths": {{"ghcr.io": {{"auth": "{AUTH}"}}}}"#);
+    for text in [
+        format!(r#"{{"credsStore": "", {auths}}}"#),
+        format!(r#"{{"credHelpers": {{"ghcr.io": ""}}, {auths}}}"#),
+        format!(r#"{{"credHelpers": {{"ghcr.io": ""}}, "credsStore": "test", {auths}}}"#),
+    ] {
+        assert_eq!(basic(ask(&text, "ghcr.io", None).await), ("user".into(), "password-1".into()), "{text}");
+    }
+    for text in [r#"{"credsStore": ""}"#, r#"{"credHelpers": {"ghcr.io": ""}, "credsStore": "test"}"#] {
+        assert!(matches!(ask(text, "ghcr.io", None).await, Ok(Credential::Anonymous)), "{text}");
     }
 }
 

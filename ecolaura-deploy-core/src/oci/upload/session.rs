@@ -33,14 +33,11 @@ impl<'a> Session<'a> {
     pub(super) async fn begin(call: &'a Call<'a>, origin: Origin<'_>, blob: &Descriptor) -> Result<Option<Self>> {
         let mut mounts = origin.mounts(&call.registry.place.host, blob);
         let elsewhere = mounts.find(|source| *source != call.access.repository);
-        let mut response = None;
+        let mut mounted = None;
         if let Some(from) = elsewhere {
-            let mut url = call.url("blobs/uploads/")?;
-            url.query_pairs_mut().append_pair("mount", &blob.digest.to_string()).append_pair("from", from);
-            // It is only a shorter way.
-            response = Some(call.send(&Ask::new(Method::POST, url)).await?).filter(|found| found.status().is_success());
+            mounted = call.mount(blob.digest, from).await;
         }
-        let response = match response {
+        let response = match mounted {
             Some(response) => response,
             None => call.send(&Ask::new(Method::POST, call.url("blobs/uploads/")?)).await?,
         };

@@ -151,6 +151,31 @@ mod tests {
     use crate::image::MANIFEST;
 
     #[test]
+    fn lock_files_of_all_kinds_are_found_in_layers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cx, layout) = (Context::new("test".parse().unwrap()), Layout::new(dir.path()));
+        layout.create("test").unwrap();
+        let mut layer = tar::Builder::new(Vec::new());
+        for path in ["app/yarn.lock", "app/node_modules/a/yarn.lock", "srv/go.sum"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            header.set_mode(0o644);
+            layer.append_data(&mut header, path, &b"x"[..]).unwrap();
+        }
+        let layer = layer.into_inner().unwrap();
+        let layer = layout.store("test", "application/vnd.oci.image.layer.v1.tar", &layer).unwrap();
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST,
+            "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}]});
+        let image = layout.store("test", MANIFEST, manifest.to_string().as_bytes()).unwrap();
+
+        let mut bill = Bill::default();
+        bill.image((&cx, "test"), &layout, image.digest).unwrap();
+        let bill: Value = serde_json::from_slice(&bill.write("test").unwrap().unwrap()).unwrap();
+        let names: Vec<_> = bill["components"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["/app/yarn.lock", "/srv/go.sum"]);
+    }
+
+    #[test]
     fn a_layer_that_cannot_be_read_keeps_the_bill_from_passing() {
         let dir = tempfile::tempdir().unwrap();
         let (cx, layout) = (Context::new("test".parse().unwrap()), Layout::new(dir.path()));
