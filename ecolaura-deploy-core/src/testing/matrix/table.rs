@@ -63,15 +63,16 @@ impl Table {
         all.map(|(name, broken)| format!("{name}: {}", broken.join("; "))).collect()
     }
 
-    /// What a Markdown table in `text` says otherwise, in rows like `| E: a push | 10 | 8 | 2 | 0 | 0 |`. Rows of families
-    /// that were not played say nothing.
+    /// What a Markdown table in `text` says otherwise, in rows like `| E: a push | 10 | 8 | 2 | 0 | 0 |`: another number of
+    /// failures, or a number that is off by more than a twentieth of the family's cases, since not every run leaves the
+    /// same number of records. Rows of families that were not played say nothing.
     pub fn told_otherwise(&self, text: &str) -> Vec<String> {
         let rows = self.rows();
         let differs = |(family, row): (&&str, &Row)| {
             let begin = format!("| {family}: ");
             let counts = row.counts().map(|count| count.to_string()).join(" | ");
             let wrong = match text.lines().find(|line| line.starts_with(&begin)) {
-                Some(line) if line.ends_with(&format!(" | {counts} |")) => return None,
+                Some(line) if told(line).is_some_and(|told| is_near(told, row.counts())) => return None,
                 Some(line) => format!("the row is `{line}`"),
                 None => "there is no row".to_owned(),
             };
@@ -79,6 +80,20 @@ impl Table {
         };
         rows.iter().filter_map(differs).collect()
     }
+}
+
+/// The counts at the end of a row.
+fn told(line: &str) -> Option<[usize; 5]> {
+    let mut cells = line.trim().strip_suffix('|')?.rsplit('|').map(|cell| cell.trim().parse().ok());
+    let mut last = || cells.next().flatten();
+    let (senseless, failed, contained, survived, cases) = (last()?, last()?, last()?, last()?, last()?);
+    Some([cases, survived, contained, failed, senseless])
+}
+
+fn is_near(told: [usize; 5], counts: [usize; 5]) -> bool {
+    const FAILED: usize = 3;
+    let near = |(told, count): (usize, usize)| told.abs_diff(count) <= counts[0] / 20;
+    told[FAILED] == counts[FAILED] && told.into_iter().zip(counts).all(near)
 }
 
 impl fmt::Display for Table {
@@ -112,6 +127,8 @@ mod tests {
             let wrong = table.told_otherwise(bad);
             assert!(wrong.len() == 1 && wrong[0].contains("| 3 | 1 | 1 | 1 | 1 |"), "{bad}: {wrong:?}");
         }
+        let (near, off) = ([210, 76, 134, 0, 15], [206, 78, 128, 0, 14]);
+        assert!(is_near(near, off) && !is_near([220, 86, 134, 0, 15], off) && !is_near([206, 77, 128, 1, 14], off));
         assert_eq!((table.failed(), table.not_applicable()), (vec!["E/three: I5".into()], vec!["E/four: no".into()]));
     }
 }
