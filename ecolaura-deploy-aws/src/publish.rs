@@ -17,7 +17,8 @@
 //! the note away. So a publish that was killed in between is known: the next one, of whichever release, tells them.
 //!
 //! The store must honour `If-None-Match` and `If-Match`, as S3 does. Two deployers at once are kept apart by the
-//! environment's lock; without one, the loser notices before its next group of copies, and says so.
+//! environment's lock; without one, the loser notices before its next group of copies, and says so. A prune spares what a
+//! publish wrote down lately and has not switched to yet ([`S3Cdn::grace`]).
 //!
 //! S3 has one object for each key and does not choose between encodings. What is to be sent compressed is compressed by
 //! `CloudFront` (objects of 1,000 to 10,000,000 bytes, if the behaviour says so), or has variants of its own by core's

@@ -61,7 +61,7 @@ impl PointerCdn {
         Self { site: self.site.prefix(prefix), ..self }
     }
 
-    /// With the state below another `prefix`. No two sites share one.
+    /// With the state below another `prefix`. No two sites share one, nor a name where one lies below the other.
     pub fn state(self, prefix: impl AsRef<str>) -> Self {
         Self { site: self.site.state(prefix), ..self }
     }
@@ -71,7 +71,7 @@ impl PointerCdn {
         Self { site: self.site.part_size(bytes), ..self }
     }
 
-    /// How long a thing that no release names is kept (default 1 hour), before it counts as left over.
+    /// How long a thing that no release names is kept (default 1 hour), before it counts as left over, or is pruned.
     pub fn grace(self, grace: std::time::Duration) -> Self {
         Self { site: self.site.grace(grace), ..self }
     }

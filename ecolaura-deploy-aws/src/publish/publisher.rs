@@ -108,7 +108,8 @@ impl S3Cdn {
         Self { prefix: folder(prefix.as_ref()), ..self }
     }
 
-    /// With the state below another `prefix`. No two sites share one.
+    /// With the state below another `prefix`. No two sites share one, nor a name where one lies below the other: what
+    /// carries the name of a site and is named by none of its releases is left over.
     pub fn state(self, prefix: impl AsRef<str>) -> Self {
         Self { state: folder(prefix.as_ref()), ..self }
     }
@@ -142,7 +143,12 @@ impl S3Cdn {
 
     /// Where the content of a mutable key is.
     pub(super) fn content_key(&self, digest: Digest) -> String {
-        format!("{}objects/{}", self.state, digest.to_hex())
+        format!("{}{}", self.contents_prefix(), digest.to_hex())
+    }
+
+    /// What the keys of those contents begin with.
+    pub(super) fn contents_prefix(&self) -> String {
+        format!("{}objects/", self.state)
     }
 
     /// Waits until `bytes` of files may be in memory.

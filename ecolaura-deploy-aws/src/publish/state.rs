@@ -110,7 +110,7 @@ impl S3Cdn {
             let message = format!("`{}` tells of a site under `{}`", self.bucket.url(&key), pointer.prefix);
             return Err(Error::invalid(within.1, message)
                 .with("expected prefix", &self.prefix)
-                .advice("give each site of a bucket its own name or state prefix"));
+                .advice("give each site of a bucket its own name"));
         }
         Ok(Found { pointer, tag: Some(tag) })
     }

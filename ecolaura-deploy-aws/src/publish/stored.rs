@@ -116,7 +116,7 @@ impl S3Cdn {
             contents.extend(mutable.map(|object| object.digest.to_hex()));
         }
         let contents = contents.iter().map(String::as_str).collect();
-        let folder = format!("{}objects/", self.state);
+        let folder = self.contents_prefix();
         let (served, contents) = try_join(
             self.bucket.list_expecting(within, &self.prefix, &served),
             self.bucket.list_expecting(within, &folder, &contents),

@@ -33,6 +33,7 @@ mod listing;
 mod matrix;
 #[cfg(feature = "key-value-store")]
 mod pointing;
+mod pruning;
 mod sending;
 #[cfg(feature = "cloudfront")]
 mod serving;
@@ -71,6 +72,13 @@ async fn release(s3: &FakeS3, dir: &Path, number: u32) -> PublishReport {
 
 fn text(s3: &FakeS3, key: &str) -> String {
     String::from_utf8(s3.object(key).unwrap_or_else(|| panic!("no object `{key}`")).content).unwrap()
+}
+
+/// Ends when the bucket was asked for `line`, before anybody hears of the answer.
+async fn asked(s3: &FakeS3, line: &str) {
+    while !s3.log().iter().any(|asked| asked == line) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use super::{
 use crate::publish::{
     bucket::Within,
     headers::Headers,
-    prune::waste,
+    prune::{Parted, waste},
     state::{Found, Pointer, of},
     switch::ROUNDS,
 };
@@ -60,7 +60,7 @@ impl PointerCdn {
     }
 
     async fn unstored(&self, within: Within<'_>, manifest: &SiteManifest) -> Result<BTreeSet<String>> {
-        let stored = self.site.bucket.list(within, &format!("{}objects/", self.site.state)).await?;
+        let stored = self.site.bucket.list(within, &self.site.contents_prefix()).await?;
         let lost = manifest
             .0
             .iter()
@@ -114,10 +114,16 @@ impl PointerCdn {
             return Ok(false);
         };
         self.point(within, &begun, told, wanted).await?;
-        if self.site.replace(within, &begun, begun.pointer.switched()).await?.is_none() {
-            self.site.still(within, &begun).await?;
+        match self.site.replace(within, &begun, begun.pointer.switched()).await? {
+            Some(_) => Ok(true),
+            None => self.pruned_meanwhile(within, wanted).await.map(|()| false),
         }
-        Ok(true)
+    }
+
+    /// Fails unless the state still says that `wanted` is served: a prune changes no more than what else is kept.
+    async fn pruned_meanwhile(&self, within: Within<'_>, wanted: Digest) -> Result<()> {
+        let live = self.site.admitted(within).await?.1.live;
+        if live == Some(wanted) { Ok(()) } else { Err(self.site.conflict(within.1, Some(wanted), live)) }
     }
 
     /// The switch. The store's tag also moves when others change their entries.
@@ -163,8 +169,7 @@ impl PointerCdn {
         Ok(())
     }
 
-    /// Everything is read before anything is changed, and manifests go last, so that a call that was cut short can be
-    /// repeated.
+    /// Manifests go last, so that a call that was cut short can be repeated.
     pub(super) async fn forget(&self, within: Within<'_>, keep: usize) -> Result<Vec<String>> {
         let served = self.entry.read(within).await?.release;
         let (found, pointer) = self.site.admitted(within).await?;
@@ -172,36 +177,27 @@ impl PointerCdn {
             return Ok(Vec::new());
         }
         let pruned = pruned(&pointer, served, keep);
-        let forgotten: Vec<Digest> =
-            self.site.forgotten(within, &pruned).await?.into_iter().map(|(id, _)| id).collect();
-        let kept = self.site.manifests(within, &pruned.releases).await?;
-        let gone = self.site.manifests(within, &forgotten).await?;
-        if pruned != found.pointer && self.site.replace(within, &found, pruned.clone()).await?.is_none() {
-            return Err(self.site.moved(within));
-        }
-        let only = |manifests: &'_ [(Digest, SiteManifest)]| -> Vec<SiteManifest> {
-            manifests.iter().map(|(_, manifest)| manifest.clone()).collect()
-        };
-        let (kept, gone) = (only(&kept), only(&gone));
-        let keys = waste(&kept.iter().collect::<Vec<_>>(), &gone.iter().collect::<Vec<_>>()).keys;
+        let releases = pruned.releases.clone();
+        let Parted { kept, gone } = self.site.part_with(within, &found, pruned).await?;
+        let keys = waste(&kept, &gone).keys;
         let mut objects = Vec::new();
-        for id in &forgotten {
+        for (id, _) in &gone {
             let folder = self.folder(*id);
             objects.extend(self.listed(within, *id).await?.into_keys().map(|key| format!("{folder}{key}")));
         }
-        for id in &pruned.releases {
+        for id in &releases {
             let (folder, listed) = (self.folder(*id), self.listed(within, *id).await?);
             objects.extend(listed.into_keys().filter(|key| keys.contains(key)).map(|key| format!("{folder}{key}")));
         }
         self.site.bucket.delete(within, &self.site.prefix, &objects).await?;
-        let digests = |manifests: &[SiteManifest]| -> BTreeSet<Digest> {
-            manifests.iter().flat_map(|manifest| manifest.0.values()).map(|object| object.digest).collect()
+        let digests = |releases: &[(Digest, SiteManifest)]| -> BTreeSet<Digest> {
+            releases.iter().flat_map(|(_, manifest)| manifest.0.values()).map(|object| object.digest).collect()
         };
         let contents = &digests(&gone) - &digests(&kept);
         self.site.contents.retain(|hex| !contents.iter().any(|digest| digest.to_hex() == hex));
         let contents: Vec<String> = contents.into_iter().map(|digest| self.site.content_key(digest)).collect();
         self.site.bucket.delete(within, &self.site.state, &contents).await?;
-        let manifests: Vec<String> = forgotten.iter().map(|id| self.site.manifest_key(*id)).collect();
+        let manifests: Vec<String> = gone.iter().map(|(id, _)| self.site.manifest_key(*id)).collect();
         self.site.bucket.delete(within, &self.site.state, &manifests).await?;
         Ok(keys.into_iter().collect())
     }

@@ -201,6 +201,61 @@ async fn pruning_takes_whole_folders_and_keeps_what_an_entry_names() {
 }
 
 #[tokio::test]
+async fn at_the_root_of_a_bucket_neither_the_state_nor_a_release_is_left_over() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let root = pointed(&s3).prefix("");
+    for number in 1..=2 {
+        publish(&cx(), &root, &site(dir.path(), number).await, &PublishOptions::default()).await.unwrap();
+    }
+    assert_eq!(root.leftovers(&cx()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_prune_spares_the_folder_that_a_publisher_fills() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    s3.at(cx().clock().now().as_second());
+    release(&s3, dir.path(), 1).await;
+    let (cdn, next) = (pointed(&s3), site(dir.path(), 2).await);
+    for (key, object) in &next.manifest().0 {
+        cdn.upload(&cx(), &UploadRequest::new(key, &next.files()[key], object.clone())).await.unwrap();
+    }
+    let (cx, before) = (cx(), cdn.history(&cx()).await.unwrap().live);
+    let activation = Activation::new(next.manifest().clone(), before);
+    let mut activating = cdn.activate(&cx, &activation);
+    let copied = format!("PUT site/{}/{}", next.release().to_hex(), script(2));
+    tokio::select! { biased; _ = &mut activating => panic!("nothing was copied"), () = asked(&s3, &copied) => {} }
+    pointed(&s3).prune(&cx, 1).await.unwrap();
+    activating.await.unwrap();
+    let history = pointed(&s3).history(&cx).await.unwrap();
+    assert_eq!((history.live, history.unfinished), (Some(next.release()), false));
+    for (key, object) in &next.manifest().0 {
+        assert_eq!(Digest::of(seen(&s3, &live(&s3), key).unwrap()), object.digest, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_prune_beside_a_switch_does_not_make_it_fail() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    for number in 1..=2 {
+        release(&s3, dir.path(), number).await;
+    }
+    let (cdn, cx, next) = (pointed(&s3), cx(), site(dir.path(), 3).await);
+    let options = PublishOptions::default().prune_now(false);
+    let mut publishing = Box::pin(publish(&cx, &cdn, &next, &options));
+    let written = s3.entries().written;
+    let pointed_to = async {
+        while s3.entries().written == written {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { biased; _ = &mut publishing => panic!("nothing was pointed to"), () = pointed_to => {} }
+    pointed(&s3).prune(&cx, 2).await.unwrap();
+    assert_eq!(publishing.await.unwrap().release, next.release());
+    let history = pointed(&s3).history(&cx).await.unwrap();
+    assert_eq!((history.live, history.releases.len()), (Some(next.release()), 2));
+}
+
+#[tokio::test]
 async fn an_entry_that_names_nothing_that_is_kept_is_named_with_what_is() {
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
     let first = release(&s3, dir.path(), 1).await;
