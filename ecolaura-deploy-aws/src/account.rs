@@ -17,10 +17,12 @@ use ecolaura_deploy_core::{Context, Error, ErrorKind, Result, redact::Redactor};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "s3")]
+pub(crate) use self::connect::PATIENCE;
 #[cfg(feature = "run-store")]
 pub(crate) use self::connect::connector;
 #[cfg(test)]
-pub(crate) use self::connect::retries;
+pub(crate) use self::connect::{retries, timeouts};
 #[cfg(feature = "rds")]
 pub(crate) use self::lifetime::minutes;
 #[cfg(feature = "s3")]

@@ -26,7 +26,11 @@
 //! `Content-Encoding` under its only name would be unreadable to clients that do not know the encoding.
 //!
 //! Headers that S3 has no place for are stored as `x-amz-meta-…`; let a response headers policy of the distribution send
-//! them.
+//! them. S3 takes 2,048 bytes of those for each object, keys of 1,024 bytes with everything before them, and copies 5 GiB at
+//! most. A plan refuses what would not fit, and so does a switch before it writes anything.
+//!
+//! An immutable key has one content, which lies where it is served. A plan refuses another one as long as any release that
+//! is kept has the key, whichever of the two calls it immutable: a switch back would not find the older content.
 
 mod bucket;
 mod check;
@@ -36,7 +40,9 @@ mod headers;
 #[cfg(feature = "cloudfront")]
 mod invalidate;
 mod leftovers;
+mod limits;
 mod listing;
+mod patience;
 #[cfg(feature = "key-value-store")]
 mod pointer;
 mod prune;

@@ -16,8 +16,8 @@ use super::{Account, Role, http};
 
 const OPERATION: &str = "account.connect";
 
-/// How long one attempt of a call may take to be answered; bodies may take longer.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long one attempt of a call may take to be answered. What sends files, or makes S3 move them, has its own.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which account and region, and by which credentials: those that the SDK finds in the environment, in the shared files,
 /// from a web identity, a container or the instance, unless others are given.
@@ -109,7 +109,7 @@ impl Connect {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http::client(place.is_some_and(|place| place == Place::Here)))
             .retry_config(retries(attempts))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build());
+            .timeout_config(timeouts());
         if let Some(region) = self.region.clone() {
             loader = loader.region(Region::new(region));
         }
@@ -164,6 +164,11 @@ impl fmt::Debug for Connect {
 /// The SDK's own retries, `attempts` calls in all. The adaptive ones would let one throttled call slow down all others.
 pub(crate) fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard().with_max_attempts(attempts)
+}
+
+/// How long the SDK waits.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build()
 }
 
 /// A way to where `account` is, for clients that are not of the SDK.

@@ -16,6 +16,7 @@ use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, vocabulary
 
 use super::{
     headers::{DIGEST, Headers, MARK, with_headers},
+    patience::{copying, patient, sending},
     signed,
 };
 use crate::{Account, Scope, account::renewing, error::Call};
@@ -87,7 +88,7 @@ impl Bucket {
         let call = self.reads(within, "s3:GetObject", key);
         let answer = match call.attempt(self.client.get_object().bucket(&self.name).key(key).send()).await? {
             Ok(answer) => answer,
-            Err(error) if status(&error) == Some(404) && !is_no_bucket(&error) => return Ok(None),
+            Err(error) if status(&error) == Some(404) && !has_code(&error, "NoSuchBucket") => return Ok(None),
             Err(error) => return Err(call.failed(&error)),
         };
         let tag = answer.e_tag.unwrap_or_default();
@@ -105,7 +106,30 @@ impl Bucket {
         within: Within<'_>,
         key: &str,
         content: Bytes,
+        conditions: (&Condition, &Headers),
+    ) -> Result<Option<String>> {
+        self.put_with(within, key, content, conditions, Builder::new()).await
+    }
+
+    /// The same for a file, which may take its time on the way.
+    pub(super) async fn send(
+        &self,
+        within: Within<'_>,
+        key: &str,
+        content: Bytes,
+        conditions: (&Condition, &Headers),
+    ) -> Result<Option<String>> {
+        let patience = sending(content.len() as u64);
+        self.put_with(within, key, content, conditions, patient(patience)).await
+    }
+
+    async fn put_with(
+        &self,
+        within: Within<'_>,
+        key: &str,
+        content: Bytes,
         (condition, headers): (&Condition, &Headers),
+        config: Builder,
     ) -> Result<Option<String>> {
         let call = self.writes(within, "s3:PutObject", key);
         let request = self.client.put_object().bucket(&self.name).key(key).body(ByteStream::from(content));
@@ -115,7 +139,8 @@ impl Bucket {
             Condition::New => request.if_none_match("*"),
             Condition::Is(tag) => request.if_match(tag),
         };
-        let request = request.customize().interceptor(signed::Digested(headers.digest().to_owned()));
+        let request = request.customize().config_override(config);
+        let request = request.interceptor(signed::Digested(headers.digest().to_owned()));
         let answer = call.attempt(request.send()).await?;
         Ok(written(&call, answer)?.map(|answer| answer.e_tag.unwrap_or_default()))
     }
@@ -133,12 +158,19 @@ impl Bucket {
         Ok(Some(Seen { size: size(answer.content_length), digest, mark: metadata.get(MARK).cloned(), metadata }))
     }
 
-    /// Copies `source` to `target` within S3, under new headers.
-    pub(super) async fn copy(&self, within: Within<'_>, source: &str, target: &str, headers: &Headers) -> Result<()> {
+    /// Copies `source` of `size` bytes to `target` within S3, under new headers.
+    pub(super) async fn copy(
+        &self,
+        within: Within<'_>,
+        (source, size): (&str, u64),
+        target: &str,
+        headers: &Headers,
+    ) -> Result<()> {
         let call = self.writes(within, "s3:PutObject", target);
         let request = self.client.copy_object().bucket(&self.name).key(target);
         let request = request.copy_source(format!("{}/{}", self.name, encoded(source)));
         let request = with_headers!(request, headers).metadata_directive(MetadataDirective::Replace);
+        let request = request.customize().config_override(patient(copying(size)));
         call.send(request.send()).await.map_err(|error| error.with("source", self.url(source)))?;
         Ok(())
     }
@@ -202,8 +234,9 @@ pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     }
 }
 
-fn is_no_bucket<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    error.as_service_error().is_some_and(|error| error.code() == Some("NoSuchBucket"))
+/// Whether it is a refusal by this name.
+pub(super) fn has_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+    error.as_service_error().is_some_and(|error| error.code() == Some(code))
 }
 
 pub(super) fn size(length: Option<i64>) -> u64 {

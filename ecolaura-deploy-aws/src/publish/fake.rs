@@ -6,6 +6,7 @@ use std::{
     fmt,
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use aws_config::{BehaviorVersion, Region};
@@ -26,7 +27,10 @@ use aws_types::{
 use ecolaura_deploy_core::vocabulary::Digest;
 
 use self::{cloudfront::FakeCloudFront, entries::FakeEntries};
-use crate::{Account, account::retries};
+use crate::{
+    Account,
+    account::{retries, timeouts},
+};
 
 mod cloudfront;
 mod entries;
@@ -45,6 +49,8 @@ pub(crate) enum Fate {
     Lost,
     /// Done, and answered with 500.
     Broken,
+    /// Done, and answered after this many seconds.
+    Late(u64),
     /// Nothing, for ever.
     Silence,
 }
@@ -128,6 +134,17 @@ impl Asked {
     fn is_as_signed(&self) -> bool {
         let signed = self.headers.get("x-amz-content-sha256").filter(|signed| signed.len() == 64);
         signed.is_none_or(|signed| *signed == Digest::of(&self.body).to_hex())
+    }
+
+    /// What S3 says of keys and metadata that are too long: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>.
+    fn beyond_limits(&self) -> Option<&'static str> {
+        let metadata =
+            self.headers.iter().filter_map(|(name, value)| Some(name.strip_prefix("x-amz-meta-")?.len() + value.len()));
+        match metadata.sum::<usize>() {
+            _ if self.key.len() > 1024 => Some("KeyTooLongError"),
+            2049.. => Some("MetadataTooLarge"),
+            _ => None,
+        }
     }
 
     fn has_checksum(&self) -> bool {
@@ -253,6 +270,7 @@ impl FakeS3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .retry_config(retries(attempts))
+            .timeout_config(timeouts())
             .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
             .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(fake.clone())))
             .build();
@@ -277,12 +295,15 @@ impl HttpConnector for FakeS3 {
                     self.answer(&asked, &mut state);
                     Some(refusal(500, "InternalError"))
                 }
-                Fate::Answered | Fate::Lost => Some(self.answer(&asked, &mut state)),
+                Fate::Answered | Fate::Lost | Fate::Late(_) => Some(self.answer(&asked, &mut state)),
             }
         };
         (self.watch.lock().unwrap())(&asked.line);
         HttpConnectorFuture::new(async move {
             tokio::task::yield_now().await;
+            if let Fate::Late(seconds) = fate {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
             match answer {
                 None => std::future::pending().await,
                 Some(_) if fate == Fate::Lost => Err(ConnectorError::io("the connection broke".into())),
@@ -302,6 +323,9 @@ impl State {
     fn answer(&mut self, asked: &Asked) -> HttpResponse {
         if !asked.is_as_signed() {
             return refusal(400, "XAmzContentSHA256Mismatch");
+        }
+        if let Some(code) = asked.beyond_limits() {
+            return refusal(400, code);
         }
         match asked.method.as_str() {
             "GET" if asked.has("list-type") => self.list(asked),

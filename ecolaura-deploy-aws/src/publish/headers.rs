@@ -16,6 +16,9 @@ pub(super) const MARK: &str = "ecolaura-object";
 /// User metadata: the site that the object belongs to.
 pub(super) const SITE: &str = "ecolaura-site";
 
+/// Names that headers of a site cannot have.
+pub(super) const RESERVED: [&str; 3] = [DIGEST, MARK, SITE];
+
 /// The headers of one object, as S3 takes them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Headers {
@@ -31,8 +34,9 @@ pub(super) struct Headers {
 impl Headers {
     /// Those of a served object. S3 has places of its own for some; all others become `x-amz-meta-…`.
     pub(super) fn served(operation: &'static str, site: &Name, object: &SiteObject) -> Result<Self> {
+        let expires = expiry(operation, object)?;
         let mut rest = object.headers.clone();
-        let expires = rest.remove("expires").map(|text| expires(operation, &text)).transpose()?;
+        rest.remove("expires");
         let (encoding, language) = (rest.remove("content-encoding"), rest.remove("content-language"));
         let disposition = rest.remove("content-disposition");
         let mut headers = Self::stored(site, object.digest);
@@ -69,12 +73,25 @@ impl Headers {
     }
 }
 
-fn expires(operation: &'static str, text: &str) -> Result<DateTime> {
-    DateTime::from_str(text, Format::HttpDate).map_err(|error| {
-        Error::invalid(operation, format!("header `expires`: `{text}` is no date of HTTP"))
-            .advice("write it as `Wed, 21 Oct 2026 07:28:00 GMT`, or leave it to Cache-Control")
-            .with_source(error)
-    })
+/// What the header `expires` says.
+pub(super) fn expiry(operation: &'static str, object: &SiteObject) -> Result<Option<DateTime>> {
+    let date = |text: &String| {
+        DateTime::from_str(text, Format::HttpDate).map_err(|error| {
+            Error::invalid(operation, format!("header `expires`: `{text}` is no date of HTTP"))
+                .advice("write it as `Wed, 21 Oct 2026 07:28:00 GMT`, or leave it to Cache-Control")
+                .with_source(error)
+        })
+    };
+    object.headers.get("expires").map(date).transpose()
+}
+
+/// The bytes of the metadata of a served object. Some stores count what HTTP puts before each name, so it is counted here.
+pub(super) fn metadata_size(site: &Name, object: &SiteObject) -> usize {
+    const BEFORE: usize = "x-amz-meta-".len();
+    let hex = object.digest.to_hex().len();
+    let own = [(DIGEST, hex), (MARK, hex), (SITE, site.as_str().len())];
+    let renamed = renamed(object).map(|name| (name, object.headers.get(name).map_or(0, String::len)));
+    own.into_iter().chain(renamed).map(|(name, value)| BEFORE + name.len() + value).sum()
 }
 
 /// The names of headers that S3 cannot send under their own name.
@@ -129,6 +146,8 @@ mod tests {
         assert_eq!(headers.metadata[SITE], "web");
         assert!(!headers.metadata.contains_key("content-encoding"));
         assert_eq!(renamed(&object(&given)).collect::<Vec<_>>(), ["x-frame-options"]);
+        let sent = headers.metadata.iter().map(|(name, value)| format!("x-amz-meta-{name}").len() + value.len());
+        assert_eq!(metadata_size(&site, &object(&given)), sent.sum::<usize>());
     }
 
     #[test]

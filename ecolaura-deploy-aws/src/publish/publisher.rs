@@ -185,7 +185,7 @@ impl CdnPublisher for S3Cdn {
     }
 
     fn capabilities(&self) -> CdnCapabilities {
-        CdnCapabilities::new(false, INVALIDATION_PATHS).fences().uploads(self.uploads)
+        CdnCapabilities::new(false, INVALIDATION_PATHS).fences().uploads(self.uploads).in_place()
     }
 
     fn cost(&self, history: &SiteHistory, site: &SiteManifest, missing: &[String]) -> Vec<String> {
@@ -312,8 +312,12 @@ impl S3Cdn {
             Some(live) => self.manifests(within, &[live]).await?,
             None => Vec::new(),
         };
+        let served = of(&live, found.live);
+        self.fits(within.1, manifest, |key, object| {
+            served.and_then(|served| served.0.get(key)).is_some_and(|served| served != object)
+        })?;
         let survey = self.survey(within, &live, found.live).await?;
-        let mut missing = self.unstored(within, manifest, &survey, of(&live, found.live)).await?;
+        let mut missing = self.unstored(within, manifest, &survey, served).await?;
         if found.live == Some(manifest.id()) {
             let unserved = manifest.0.iter().filter(|(key, object)| {
                 let served = survey.served.get(*key);

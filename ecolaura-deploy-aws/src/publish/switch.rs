@@ -121,6 +121,7 @@ impl S3Cdn {
         }
         let served = of(&kept, live).filter(|_| !pointer.unfinished);
         let relabelled = self.relabelled(within, manifest, served).await?;
+        self.fits(within.1, manifest, |key, _| relabelled.contains(key))?;
         let pages = pages(kept.iter().map(|(_, manifest)| manifest));
         let work = decide(manifest, &Before { served, pages, survey: &survey, relabelled });
         if live == Some(wanted) && !pointer.unfinished && work.is_empty() {
@@ -189,7 +190,7 @@ impl S3Cdn {
         let target = self.served_key(key);
         let source = if object.is_immutable() { target.clone() } else { self.content_key(object.digest) };
         let headers = Headers::served(within.1, &self.name, object)?;
-        self.bucket.copy(within, &source, &target, &headers).await?;
+        self.bucket.copy(within, (&source, object.size), &target, &headers).await?;
         self.known.note(key, object.digest, Some(mark(object).to_hex()));
         Ok(())
     }

@@ -28,11 +28,13 @@ mod failing;
 #[cfg(feature = "cloudfront")]
 mod invalidating;
 mod leftovers;
+mod limits;
 mod listing;
 #[cfg(feature = "cloudfront")]
 mod matrix;
 #[cfg(feature = "key-value-store")]
 mod pointing;
+mod promising;
 mod pruning;
 mod sending;
 #[cfg(feature = "cloudfront")]

@@ -15,8 +15,9 @@ use ecolaura_deploy_core::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    bucket::{Bucket, Condition, Within, written},
+    bucket::{Bucket, Condition, Within, has_code, written},
     headers::{Headers, mark, with_headers},
+    patience::{JOINING, patient, sending},
     publisher::S3Cdn,
     reader::{self, Reader},
 };
@@ -26,8 +27,6 @@ use crate::CALLS;
 const PARTS: u64 = 10_000;
 /// How many parts of one file are on their way at a time.
 const PARTS_AT_ONCE: usize = 4;
-/// What S3 copies in one request. Mutable keys are copied.
-const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// How long the removal of a half upload may take after a cancel.
 const ABORT: Duration = Duration::from_secs(30);
 
@@ -77,15 +76,9 @@ impl S3Cdn {
     }
 
     fn place(&self, within: Within<'_>, key: &str, object: &SiteObject) -> Result<Place> {
+        self.fits_alone(within.1, key, object)?;
         if object.is_immutable() {
             return Ok(Place { key: self.served_key(key), headers: Headers::served(within.1, &self.name, object)? });
-        }
-        // Wrong headers are found here, not in the middle of a switch.
-        Headers::served(within.1, &self.name, object)?;
-        if object.size > LARGEST_COPY {
-            let message = format!("`{key}` has {} bytes; S3 copies at most {LARGEST_COPY} at once", object.size);
-            return Err(Error::new(ErrorKind::LimitExceeded, within.1, message)
-                .advice("put a hash of the content into the name, so that it is uploaded to its place"));
         }
         Ok(Place { key: self.content_key(object.digest), headers: Headers::stored(&self.name, object.digest) })
     }
@@ -117,7 +110,7 @@ impl S3Cdn {
         }
         if seen.digest.is_none() {
             // Somebody else put it there; from now on it tells what it is.
-            self.bucket.copy(within, &place.key, &place.key, &place.headers).await?;
+            self.bucket.copy(within, (&place.key, object.size), &place.key, &place.headers).await?;
             self.note(key, object);
         } else if object.is_immutable() {
             self.known.note(key, object.digest, seen.mark);
@@ -147,7 +140,7 @@ impl S3Cdn {
         Error::new(ErrorKind::Conflict, within.1, message)
             .with("found", format!("{digest}, {} bytes", found.1))
             .with("expected", format!("{}, {} bytes", object.digest, object.size))
-            .advice("put a hash of the content into the name, or delete the object if nobody needs it")
+            .advice("give the file another name, best with a hash of its content; what is there may be served")
     }
 
     /// `false` if something is there already.
@@ -155,14 +148,21 @@ impl S3Cdn {
         let _held = self.hold(within, request.object.size).await?;
         let content = reader::whole(within.1, &request.source, &request.object).await?;
         let conditions = (&Condition::New, &place.headers);
-        Ok(self.bucket.put(within, &place.key, content, conditions).await?.is_some())
+        Ok(self.bucket.send(within, &place.key, content, conditions).await?.is_some())
     }
 
     /// `false` if something is there already.
     async fn send_parts(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<bool> {
         let reader = Reader::open(within.1, &request.source).await?;
         let upload = Multipart::begin(&self.bucket, within, place).await?;
-        let result = self.send_all(within, request, &upload, reader).await;
+        let result = match self.send_all(within, request, &upload, reader).await {
+            // No answer came: if the file is there, the upload ended, and nothing is to be taken away.
+            Err(error) if error.effect() == Effect::Unknown => match self.occupied(within, request, place).await {
+                Ok(true) => Ok(true),
+                _ => Err(error),
+            },
+            result => result,
+        };
         match result {
             Ok(true) => {
                 upload.ended();
@@ -240,7 +240,9 @@ impl<'a> Multipart<'a> {
     async fn part(&self, within: Within<'_>, number: i32, content: Bytes) -> Result<(i32, CompletedPart)> {
         let call = self.bucket.writes(within, "s3:PutObject", &self.place.key);
         let request = self.bucket.client.upload_part().bucket(&self.bucket.name).key(&self.place.key);
+        let patience = sending(content.len() as u64);
         let request = request.upload_id(&self.id).part_number(number).body(ByteStream::from(content));
+        let request = request.customize().config_override(patient(patience));
         let answer = call.send(request.send()).await.map_err(|error| error.with("part", number))?;
         let part = CompletedPart::builder()
             .part_number(number)
@@ -256,8 +258,12 @@ impl<'a> Multipart<'a> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.bucket.client.complete_multipart_upload().bucket(&self.bucket.name).key(&self.place.key);
         let request = request.upload_id(&self.id).if_none_match("*").multipart_upload(parts);
-        let answer = call.attempt(request.send()).await?;
-        Ok(written(&call, answer)?.is_some())
+        let request = request.customize().config_override(patient(JOINING));
+        match call.attempt(request.send()).await? {
+            // An attempt before this one may have ended it, and its answer was lost.
+            Err(error) if has_code(&error, "NoSuchUpload") => Err(call.failed(&error).with_effect(Effect::Unknown)),
+            answer => Ok(written(&call, answer)?.is_some()),
+        }
     }
 
     fn ended(mut self) {

@@ -24,17 +24,26 @@ pub struct CdnCapabilities {
     /// How many uploads are best under way at a time, where that is not the run's own number
     /// ([`Limits::parallel_transfers`](crate::Limits::parallel_transfers)): small files over a long way want many.
     pub uploads: Option<NonZeroUsize>,
+    /// The content of an immutable key lies under the key itself and nowhere else. So no key that is immutable in any
+    /// release that is kept can have two contents: the older one would be gone.
+    pub in_place: bool,
 }
 
 impl CdnCapabilities {
-    /// What is given, and not able to tell an older epoch.
+    /// What is given, with contents that are stored apart from their keys, and not able to tell an older epoch.
     pub fn new(atomic_switch: bool, invalidation_paths: usize) -> Self {
-        Self { atomic_switch, invalidation_paths, fences: false, uploads: None }
+        Self { atomic_switch, invalidation_paths, fences: false, uploads: None, in_place: false }
     }
 
     /// With this many uploads at a time.
     pub fn uploads(mut self, at_once: NonZeroUsize) -> Self {
         self.uploads = Some(at_once);
+        self
+    }
+
+    /// The same, with immutable keys that have one content.
+    pub fn in_place(mut self) -> Self {
+        self.in_place = true;
         self
     }
 
@@ -205,6 +214,7 @@ pub trait CdnPublisher: fmt::Debug + Send + Sync + 'static {
     async fn upload(&self, cx: &Context, request: &UploadRequest) -> Result<bool>;
 
     /// The keys of `manifest` whose content is not stored, or differs. The barrier before pages change. Reads only.
+    /// Fails with `InvalidInput` naming every object that the store would not take.
     async fn missing(&self, cx: &Context, manifest: &SiteManifest) -> Result<Vec<String>>;
 
     /// Serves the release and records its manifest. Idempotent. A cancel leaves the former or the new release; where

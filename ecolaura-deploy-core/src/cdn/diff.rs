@@ -121,15 +121,22 @@ fn change(old: Option<&SiteObject>, new: Option<&SiteObject>) -> KeyChange {
     }
 }
 
-/// The keys whose name promises one content for ever and which hold another in a release that is kept, sorted.
-pub(super) fn rewritten<'a>(kept: impl Iterator<Item = &'a SiteManifest>, new: &SiteManifest) -> Vec<String> {
+/// The keys whose name promises one content for ever and which hold another in a release that is kept, sorted. With
+/// `in_place` the promise of one of the two is enough, since both contents cannot be stored.
+pub(super) fn rewritten<'a>(
+    kept: impl Iterator<Item = &'a SiteManifest>,
+    new: &SiteManifest,
+    in_place: bool,
+) -> Vec<String> {
     let kept: Vec<&SiteManifest> = kept.collect();
-    let differs = |key: &String, object: &SiteObject| {
-        let mut others = kept.iter().filter_map(|manifest| manifest.0.get(key));
-        others.any(|other| other.is_immutable() && other.digest != object.digest)
+    let clash = |one: &SiteObject, other: &SiteObject| {
+        let promises = (one.is_immutable(), other.is_immutable());
+        one.digest != other.digest && (promises == (true, true) || (in_place && promises != (false, false)))
     };
-    let immutable = new.0.iter().filter(|(_, object)| object.is_immutable());
-    immutable.filter(|(key, object)| differs(key, object)).map(|(key, _)| key.clone()).collect()
+    let differs = |(key, object): &(&String, &SiteObject)| {
+        kept.iter().filter_map(|manifest| manifest.0.get(*key)).any(|other| clash(object, other))
+    };
+    new.0.iter().filter(differs).map(|(key, _)| key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -163,8 +170,14 @@ mod tests {
 
     #[test]
     fn a_name_for_ever_cannot_change_its_content() {
-        let old = site(&[("a", "1", CacheControl::Immutable), ("b", "1", CacheControl::Revalidate)]);
-        let new = site(&[("a", "2", CacheControl::Immutable), ("b", "2", CacheControl::Immutable)]);
-        assert_eq!(rewritten([&old].into_iter(), &new), ["a"]);
+        use CacheControl::{Immutable, Revalidate};
+        let kept = ["1", "2"].map(|text| {
+            site(&[("a", "1", Immutable), ("b", text, Revalidate), ("c", "1", Immutable), ("d", text, Revalidate)])
+        });
+        let new = site(&[("a", "2", Immutable), ("b", "2", Immutable), ("c", "2", Revalidate), ("d", "3", Revalidate)]);
+        assert_eq!(rewritten(kept.iter(), &new, false), ["a"]);
+        assert_eq!(rewritten(kept.iter(), &new, true), ["a", "b", "c"], "two contents do not fit into one place");
+        let same = site(&[("a", "1", Revalidate), ("c", "1", Immutable), ("d", "2", Revalidate)]);
+        assert_eq!(rewritten(kept.iter(), &same, true), [] as [&str; 0]);
     }
 }

@@ -11,18 +11,21 @@ use crate::{
 
 /// All paths.
 pub(super) const EVERYTHING: &str = "/*";
+/// How many paths may end with a wildcard. `CloudFront` has 15 of them in progress at a time, those of others among them.
+const WILDCARDS: usize = 5;
 
 /// The paths that caches may hold in an old form: of mutable keys that changed, came or went, URL-encoded and sorted.
 /// `/dir/` stands beside `/dir/index.html`. What came or went together with an immutable key whose variant it is was never
-/// held in another form. More than `limit` become `/*`. Without a release before there is nothing
-/// to forget.
+/// held in another form. A key with a character that caches know in no form is forgotten with all that begin alike, as
+/// `/dir/name*`. More than `limit`, or more than 5 with a wildcard, become `/*`. Without a release before there is nothing to
+/// forget.
 pub fn invalidation_paths(diff: &SiteDiff, limit: usize) -> Vec<String> {
     if !diff.has_old {
         return Vec::new();
     }
     let mut paths = BTreeSet::new();
     for changed in diff.changed().filter(|changed| changed.mutable && !goes_with_immutable(diff, changed)) {
-        let path = key::url_path(&changed.key);
+        let path = key::cached_path(&changed.key);
         if let Some(folder) = path.strip_suffix("index.html").filter(|folder| folder.ends_with('/')) {
             paths.insert(folder.to_owned());
         }
@@ -31,7 +34,11 @@ pub fn invalidation_paths(diff: &SiteDiff, limit: usize) -> Vec<String> {
             return vec![EVERYTHING.to_owned()];
         }
     }
-    paths.into_iter().collect()
+    let wildcards = paths.iter().filter(|path| path.ends_with('*')).count();
+    match paths.contains(EVERYTHING) || wildcards > WILDCARDS {
+        true => vec![EVERYTHING.to_owned()],
+        false => paths.into_iter().collect(),
+    }
 }
 
 fn goes_with_immutable(diff: &SiteDiff, changed: &KeyDiff) -> bool {
@@ -89,6 +96,21 @@ mod tests {
         let paths = ["/", "/d/", "/d/index.html", "/index.html", "/old.html"];
         assert_eq!(invalidation_paths(&diff, 5), paths);
         assert_eq!(invalidation_paths(&diff, 4), ["/*"]);
+    }
+
+    #[test]
+    fn keys_without_a_path_of_their_own_take_their_neighbours_with_them() {
+        let forgotten = |keys: &[&str]| {
+            let new: Vec<_> = keys.iter().map(|key| (*key, "2")).collect();
+            invalidation_paths(
+                &diff(Some(&site(&[("same.html", "1")])), &site(&[&new[..], &[("same.html", "1")]].concat())),
+                9,
+            )
+        };
+        assert_eq!(forgotten(&["a~b.html", "c.html", "d@2x~/index.html"]), ["/a*", "/c.html", "/d*"]);
+        assert_eq!(forgotten(&["c.html", "~d/index.html"]), ["/*"]);
+        assert_eq!(forgotten(&["a~", "b~", "c~", "d~", "e~"]).len(), 5);
+        assert_eq!(forgotten(&["a~", "b~", "c~", "d~", "e~", "f~"]), ["/*"]);
     }
 
     #[test]

@@ -16,10 +16,12 @@ const NAMED: usize = 200;
 /// What [`super::publish`] would change: an object `SITE/key` for each key with the reason `not found`, `content`,
 /// `headers` or `removed from pages`, at most 200 of them and then counts; one `SITE/*` for all that stay. Reads only.
 /// The first line that changes something has what the publisher would be charged for as details. Fails as the publisher
-/// does, and with `InvalidInput` if a key that is served as immutable would change its content.
+/// does, and with `InvalidInput` if a key that is served as immutable would change its content, or, where there is room for
+/// one content only ([`CdnCapabilities::in_place`](crate::backend::CdnCapabilities::in_place)), a key that was so in a release
+/// that is kept.
 pub async fn plan(cx: &Context, publisher: &dyn CdnPublisher, site: &PreparedSite) -> Result<Vec<Change>> {
     let history = publisher.history(cx).await?;
-    publish::refuse_rewritten(&history, site.manifest())?;
+    publish::refuse_rewritten(publisher, &history, site.manifest())?;
     let missing = publisher.missing(cx, site.manifest()).await?;
     let mut changes = changes(publisher.name(), &diff(history.live_manifest(), site.manifest()), &missing);
     if let Some(first) = changes.iter_mut().find(|change| change.action != Action::NoOp) {

@@ -94,7 +94,8 @@ impl PublishReport {
 /// [`PublishOptions::resuming`] where the backend does not know what is owed, or undo with [`super::switch_back`]. A
 /// failure to prune is a warning.
 ///
-/// Fails as the publisher does, and with `InvalidInput` (an immutable key would change its content), `NotFound` (an
+/// Fails as the publisher does, and with `InvalidInput` (a key that is immutable, or was in a kept release,
+/// would change its content), `NotFound` (an
 /// asset is missing at the barrier), `Conflict` (another release was published meanwhile).
 pub async fn publish(
     cx: &Context,
@@ -104,7 +105,7 @@ pub async fn publish(
 ) -> Result<PublishReport> {
     cx.check(OPERATION)?;
     let history = publisher.history(cx).await?;
-    refuse_rewritten(&history, site.manifest())?;
+    refuse_rewritten(publisher, &history, site.manifest())?;
     let release = site.release();
     let mut report = PublishReport::new(publisher.name(), release, history.live);
     let changes = diff(history.live_manifest(), site.manifest());
@@ -130,15 +131,17 @@ pub async fn publish(
     Ok(report)
 }
 
-/// Refuses a site in which a name that promises one content for ever would get another.
-pub(super) fn refuse_rewritten(history: &SiteHistory, site: &SiteManifest) -> Result<()> {
-    let keys = rewritten(history.releases.iter().map(|(_, manifest)| manifest), site);
+/// Refuses a site in which a name that promises one content for ever, now or in a release that is kept, has two.
+pub(super) fn refuse_rewritten(publisher: &dyn CdnPublisher, history: &SiteHistory, site: &SiteManifest) -> Result<()> {
+    let kept = history.releases.iter().map(|(_, manifest)| manifest);
+    let keys = rewritten(kept, site, publisher.capabilities().in_place);
     if keys.is_empty() {
         return Ok(());
     }
-    let message = format!("served as immutable, and published before with other content: {}", named(&keys));
-    let advice = "put a hash of the content into the name, or give the key another cache rule";
-    Err(Error::invalid(OPERATION, message).advice(advice))
+    let message =
+        format!("immutable, now or in a kept release, and published before with other content: {}", named(&keys));
+    Err(Error::invalid(OPERATION, message)
+        .advice("give each of these files another name, best with a hash of its content"))
 }
 
 /// Makes caches forget what `diff` changed since `before`, under the same reference for every attempt. Nobody knows what

@@ -26,7 +26,8 @@ pub(super) const OPERATION: &str = "cdn.read_site";
 ///
 /// Refused are, all at once and each with its name: symbolic links that leave the folder or lead to a hidden file or a
 /// folder, devices and sockets, hidden files (unless exposed or ignored), names that are not UTF-8 or hold control
-/// characters, keys that differ only in case, files that cannot be read, and a site without files.
+/// characters, keys that differ only in case or in how Unicode writes the
+/// same letters, files that cannot be read, and a site without files.
 ///
 /// ```
 /// use ecolaura_deploy_core::{cdn::{CacheRule, HeaderRule, SiteSource}, vocabulary::CacheControl};
@@ -257,7 +258,7 @@ fn clashes<'a>(keys: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut clashes = Vec::new();
     for key in keys {
         if let Some(other) = seen.insert(key::folded(key), key) {
-            clashes.push(format!("`{other}` and `{key}` differ only in case; rename one"));
+            clashes.push(format!("{}; rename one", key::clash(other, key)));
         }
     }
     clashes

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Compression, Encoding, SiteSource,
     compression::{Made, Wanted, make},
+    key,
     source::OPERATION,
     variant_of,
 };
@@ -66,6 +67,7 @@ impl SiteSource {
             match made {
                 Ok(made) => {
                     let key = format!("{}{}", wanted.key, wanted.encoding.suffix());
+                    problems.extend(key::refusal(&key).map(|why| format!("`{key}`: {why}")));
                     if let Some(original) = manifest.0.get(&wanted.key) {
                         let object = variant(original, wanted.encoding, &made);
                         manifest.0.insert(key.clone(), object);

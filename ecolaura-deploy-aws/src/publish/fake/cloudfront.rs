@@ -56,6 +56,9 @@ impl FakeCloudFront {
         };
         let reference = between("<CallerReference>", "</CallerReference>").remove(0);
         let paths = between("<Path>", "</Path>");
+        if !paths.iter().all(|path| is_valid(path)) {
+            return error("InvalidArgument", "Your request contains one or more invalid invalidation paths.");
+        }
         if let Some((id, known)) = self.invalidations.iter().find(|(_, known)| known.reference == reference) {
             return match known.paths == paths {
                 true => document(201, id, known.left),
@@ -93,6 +96,12 @@ impl FakeCloudFront {
 fn reused() -> HttpResponse {
     let message = "Your request contains a caller reference that was used for a previous invalidation batch for the same distribution.";
     error("InvalidArgument", message)
+}
+
+/// As AWS documents it: visible ASCII that is not unsafe, with a wildcard at the end only. It refuses `~` too.
+fn is_valid(path: &str) -> bool {
+    let path = path.strip_suffix('*').unwrap_or(path);
+    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"#<>[\\]^`{|}~*".contains(&byte))
 }
 
 /// Paths with a wildcard, and others.

@@ -46,12 +46,14 @@ impl CdnPublisher for PointerCdn {
     async fn missing(&self, cx: &Context, manifest: &SiteManifest) -> Result<Vec<String>> {
         const OPERATION: &str = "cdn.missing";
         cx.check(OPERATION)?;
+        self.site.fits(OPERATION, manifest, |_, _| true)?;
         self.lacking((cx, OPERATION), manifest).await
     }
 
     async fn activate(&self, cx: &Context, activation: &Activation) -> Result<()> {
         const OPERATION: &str = "cdn.activate";
         cx.check(OPERATION)?;
+        self.site.fits(OPERATION, &activation.manifest, |_, _| true)?;
         self.switch((cx, OPERATION), activation).await
     }
 

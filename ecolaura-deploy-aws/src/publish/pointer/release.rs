@@ -159,7 +159,8 @@ impl PointerCdn {
                 async move {
                     within.0.check(within.1)?;
                     let headers = Headers::served(within.1, &self.site.name, object)?;
-                    self.site.bucket.copy(within, &self.site.content_key(object.digest), &target, &headers).await
+                    let source = self.site.content_key(object.digest);
+                    self.site.bucket.copy(within, (&source, object.size), &target, &headers).await
                 }
                 .boxed(),
             );

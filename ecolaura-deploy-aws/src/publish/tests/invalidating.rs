@@ -110,6 +110,21 @@ async fn a_reference_for_other_paths_is_a_conflict_and_a_refusal_is_not_tried_ag
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_that_cloudfront_does_not_take_are_forgotten_all_the_same() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    for number in 1..=2 {
+        let content = number.to_string();
+        let keys = ["runtime~main.js", "about(1).html", "logo@2x.png", "a b[c].html"];
+        let source = keys.into_iter().fold(source(dir.path(), 1), |source, key| source.file(key, content.clone()));
+        let site = source.prepare(&cx()).await.unwrap();
+        publish(&cx(), &before(&s3), &site, &PublishOptions::default()).await.unwrap();
+    }
+    let paths = s3.cloudfront().invalidations["I2"].paths.clone();
+    assert_eq!(paths, ["/a%20b%5Bc%5D.html", "/about(1).html", "/logo*", "/runtime*"]);
+    assert!(!before(&s3).history(&cx()).await.unwrap().owed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_publish_makes_caches_forget_the_pages_that_changed() {
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
     let options = PublishOptions::default();

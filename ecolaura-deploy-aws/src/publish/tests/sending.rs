@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+
 use super::*;
 
 const PART: usize = 5 * 1024 * 1024;
@@ -164,5 +166,53 @@ async fn as_many_files_as_are_allowed_are_sent_at_a_time() {
         };
         tokio::select! { _ = publish(&cx, &cdn, &site, &options) => panic!("nothing answers"), () = stuck => {} }
         assert_eq!(begun(), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_take_longer_than_other_calls_arrive_all_the_same() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (request, content) = large(dir.path());
+    let site = source(dir.path(), 1).file(&request.key, content).prepare(&cx()).await.unwrap();
+    s3.fates(|line| {
+        let file = line.starts_with("PUT .ecolaura-deploy/web/objects/") || line.contains("0123abcd");
+        match line.ends_with("?uploadId") || (file && line.starts_with("PUT")) {
+            true => Fate::Late(90),
+            false => Fate::Answered,
+        }
+    });
+    let report = publish(&cx(), &in_parts(&s3), &site, &PublishOptions::default()).await.unwrap();
+    assert_eq!((report.uploaded, s3.uploads()), (5, 0));
+    assert_eq!(s3.log().iter().filter(|line| line.starts_with("POST site/")).count(), 2, "begun and ended once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_call_that_is_not_answered_ends_soon() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    release(&s3, dir.path(), 1).await;
+    s3.fates(|line| if line == "PUT site/index.html" { Fate::Silence } else { Fate::Answered });
+    let begun = tokio::time::Instant::now();
+    let site = site(dir.path(), 2).await;
+    let error = publish(&cx(), &cdn(&s3), &site, &PublishOptions::default()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Partial), "{error:?}");
+    assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_of_parts_whose_answer_is_lost_is_found_and_not_taken_away() {
+    let credentials = || Credentials::new("AKIAFAKE", "fake-secret-key", None, None, "fake");
+    for (fate, attempts) in [(Fate::Lost, 1), (Fate::Broken, 1), (Fate::Lost, 2), (Fate::Late(3600), 2)] {
+        let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+        let (request, content) = large(dir.path());
+        let ended = AtomicUsize::new(0);
+        s3.fates(move |line| {
+            let ends = line.starts_with("POST") && line.ends_with("?uploadId");
+            if ends && ended.fetch_add(1, Ordering::SeqCst) == 0 { fate } else { Fate::Answered }
+        });
+        let account = s3.account_of(SharedCredentialsProvider::new(credentials()), attempts);
+        let cdn = S3Cdn::new(Name::new("web").unwrap(), account, BUCKET).prefix("site").part_size(PART as u64);
+        assert!(cdn.upload(&cx(), &request).await.unwrap(), "{fate:?}");
+        assert!(s3.object("site/large.4f2a91c0.wasm").unwrap().content == content);
+        assert!(!s3.log().iter().any(|line| line.starts_with("DELETE")), "{fate:?}: {:?}", s3.log());
     }
 }

@@ -103,12 +103,16 @@ impl S3Over {
         match fate {
             Fate::Refused(status, code) => return Ok(refusal(status, code)),
             Fate::Silence => std::future::pending().await,
-            Fate::Answered | Fate::Lost | Fate::Broken => {}
+            Fate::Answered | Fate::Lost | Fate::Broken | Fate::Late(_) => {}
         }
         let answer = self.answer(&asked).await.unwrap_or_else(|error| failure(&error));
         match fate {
             Fate::Lost => Err(ConnectorError::io("the connection broke".into())),
             Fate::Broken => Ok(refusal(500, "InternalError")),
+            Fate::Late(seconds) => {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(answer)
+            }
             _ => Ok(answer),
         }
     }

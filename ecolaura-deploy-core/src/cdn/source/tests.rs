@@ -105,6 +105,15 @@ async fn every_problem_is_named_at_once_and_nothing_outside_is_read() {
 }
 
 #[tokio::test]
+async fn two_names_that_look_the_same_are_refused_and_can_be_told_apart() {
+    let dir = folder(&[("u\u{308}.html", ""), ("\u{fc}.html", "")]);
+    let report = refused(SiteSource::new(dir.path())).await;
+    assert!(report.contains(r"`u\u{308}.html` and `\u{fc}.html` differ only in how Unicode writes"), "{report}");
+    let dir = folder(&[("u\u{308}.html", ""), ("u.html", "")]);
+    assert_eq!(SiteSource::new(dir.path()).prepare(&cx()).await.unwrap().files().len(), 2);
+}
+
+#[tokio::test]
 async fn an_empty_or_missing_folder_is_not_a_site() {
     let dir = folder(&[]);
     assert!(refused(SiteSource::new(dir.path())).await.contains("there is no file in it"));

@@ -12,8 +12,10 @@ use super::{
 use crate::{
     Context, Error, ErrorKind, Result,
     backend::{Activation, CdnPublisher, Invalidation, SiteManifest, SiteObject, UploadRequest},
-    cdn::{content_type, default_cache_control, scratch::Scratch},
-    vocabulary::{Digest, EnvironmentName},
+    cdn::{
+        PreparedSite, PublishOptions, content_type, default_cache_control, plan, publish, scratch::Scratch, switch_back,
+    },
+    vocabulary::{CacheControl, Digest, EnvironmentName},
 };
 
 /// A fresh, empty site, and whatever must live as long as it.
@@ -58,6 +60,7 @@ const CASES: &[(&str, runner::Case<Bench>)] = runner::cases![
     of_two_publishers_one_wins,
     the_newest_release_is_last,
     headers_change_without_sending_content,
+    a_publish_that_is_planned_can_be_taken_back_whatever_names_promise,
     an_invalidation_can_be_repeated,
     pruning_keeps_what_kept_releases_name,
     pruning_never_takes_the_live_release,
@@ -84,6 +87,14 @@ impl Bench {
         let path = self.files.path().join(Digest::of(content).to_hex());
         std::fs::write(&path, content).map_err(|error| Error::io("conformance.write", &path, error))?;
         Ok(UploadRequest::new(key, path, object(key, content)))
+    }
+
+    /// A site of one file.
+    fn single(&self, key: &str, content: &str, cache: CacheControl) -> Result<PreparedSite> {
+        let UploadRequest { source, mut object, .. } = self.request(key, content)?;
+        object.cache_control = cache;
+        let manifest = SiteManifest([(key.to_owned(), object)].into());
+        Ok(PreparedSite::new(manifest, [(key.to_owned(), source)].into()))
     }
 
     async fn upload(&self, key: &str, content: &str) -> Result<bool> {
@@ -244,6 +255,28 @@ async fn headers_change_without_sending_content(bench: &Bench) -> Result<()> {
     bench.publisher.activate(&bench.cx, &Activation::new(manifest.clone(), Some(site(FIRST).id()))).await?;
     assert_eq!(bench.publisher.history(&bench.cx).await?.live_manifest(), Some(&manifest));
     assert!(bench.publisher.missing(&bench.cx, &manifest).await?.is_empty());
+    Ok(())
+}
+
+/// A name that is for ever in one release and not in the other, with two contents.
+async fn a_publish_that_is_planned_can_be_taken_back_whatever_names_promise(bench: &Bench) -> Result<()> {
+    let (cx, publisher) = (&bench.cx, &bench.publisher);
+    for (key, before, after) in [
+        ("goes.js", CacheControl::Immutable, CacheControl::Revalidate),
+        ("comes.js", CacheControl::Revalidate, CacheControl::Immutable),
+    ] {
+        let (first, second) = (bench.single(key, "one", before)?, bench.single(key, "two", after)?);
+        publish(cx, publisher.as_ref(), &first, &PublishOptions::default()).await?;
+        if publisher.capabilities().in_place {
+            let error = fails(ErrorKind::InvalidInput, plan(cx, publisher.as_ref(), &second).await);
+            assert!(error.report().contains(key), "{}", error.report());
+            continue;
+        }
+        publish(cx, publisher.as_ref(), &second, &PublishOptions::default()).await?;
+        switch_back(cx, publisher.as_ref(), Some(first.release())).await?;
+        assert_eq!(bench.live().await?, Some(first.release()));
+        assert!(publisher.missing(cx, first.manifest()).await?.is_empty());
+    }
     Ok(())
 }
 
