@@ -22,7 +22,9 @@ pub(crate) use self::connect::PATIENCE;
 #[cfg(feature = "run-store")]
 pub(crate) use self::connect::connector;
 #[cfg(test)]
-pub(crate) use self::connect::{retries, timeouts};
+pub(crate) use self::connect::retries;
+#[cfg(all(test, feature = "s3"))]
+pub(crate) use self::connect::timeouts;
 #[cfg(feature = "rds")]
 pub(crate) use self::lifetime::minutes;
 #[cfg(feature = "s3")]
