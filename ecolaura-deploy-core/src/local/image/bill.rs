@@ -64,6 +64,7 @@ impl Bill {
 }
 
 /// Lock files of package managers that are not read here.
+#[cfg(feature = "docker")]
 const UNREAD: [&str; 19] = [
     "Gemfile.lock",
     "Package.resolved",
