@@ -105,13 +105,19 @@ impl S3Cdn {
 
     /// Served from below `prefix`. This should be the path of the origin, so that nobody is served the state.
     pub fn prefix(self, prefix: impl AsRef<str>) -> Self {
-        Self { prefix: folder(prefix.as_ref()), ..self }
+        Self { prefix: folder(prefix.as_ref()), ..self.elsewhere() }
     }
 
     /// With the state below another `prefix`. No two sites share one, nor a name where one lies below the other: what
     /// carries the name of a site and is named by none of its releases is left over.
     pub fn state(self, prefix: impl AsRef<str>) -> Self {
-        Self { state: folder(prefix.as_ref()), ..self }
+        Self { state: folder(prefix.as_ref()), ..self.elsewhere() }
+    }
+
+    /// Without what was seen at another place.
+    fn elsewhere(self) -> Self {
+        let (known, contents) = (Arc::default(), Arc::default());
+        Self { known, contents, live: Arc::default(), switched: Arc::default(), ..self }
     }
 
     /// Sends files larger than `bytes` in parts of that size, at least 5 MiB (default 8 MiB).

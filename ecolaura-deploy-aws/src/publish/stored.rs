@@ -123,6 +123,7 @@ impl S3Cdn {
         )
         .await?;
         self.known.retain(|key| served.contains_key(key));
+        self.contents.retain(|hex| contents.contains_key(hex));
         Ok(Survey { served, contents })
     }
 

@@ -61,6 +61,7 @@ impl PointerCdn {
 
     async fn unstored(&self, within: Within<'_>, manifest: &SiteManifest) -> Result<BTreeSet<String>> {
         let stored = self.site.bucket.list(within, &self.site.contents_prefix()).await?;
+        self.site.contents.retain(|hex| stored.contains_key(hex));
         let lost = manifest
             .0
             .iter()

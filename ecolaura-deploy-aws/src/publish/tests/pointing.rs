@@ -211,6 +211,20 @@ async fn at_the_root_of_a_bucket_neither_the_state_nor_a_release_is_left_over() 
 }
 
 #[tokio::test]
+async fn what_somebody_took_away_is_sent_again_by_the_same_process() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (cdn, options) = (pointed(&s3), PublishOptions::default());
+    let sites = [site(dir.path(), 1).await, site(dir.path(), 2).await];
+    for site in &sites {
+        publish(&cx(), &cdn, site, &options).await.unwrap();
+    }
+    let page = sites[0].manifest().0["index.html"].digest.to_hex();
+    s3.take(&format!(".ecolaura-deploy/web/objects/{page}"));
+    assert_eq!(publish(&cx(), &cdn, &sites[0], &options).await.unwrap().uploaded, 1);
+    assert_eq!(live(&s3), sites[0].release().to_hex());
+}
+
+#[tokio::test]
 async fn a_prune_spares_the_folder_that_a_publisher_fills() {
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
     s3.at(cx().clock().now().as_second());

@@ -216,3 +216,21 @@ async fn an_end_of_parts_whose_answer_is_lost_is_found_and_not_taken_away() {
         assert!(!s3.log().iter().any(|line| line.starts_with("DELETE")), "{fate:?}: {:?}", s3.log());
     }
 }
+
+#[tokio::test]
+async fn what_somebody_took_away_is_sent_again_by_the_same_process() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (cdn, options) = (cdn(&s3), PublishOptions::default());
+    let sites = [site(dir.path(), 1).await, site(dir.path(), 2).await];
+    for site in &sites {
+        publish(&cx(), &cdn, site, &options).await.unwrap();
+    }
+    let page = sites[0].manifest().0["index.html"].digest.to_hex();
+    for gone in [format!("site/{}", script(1)), format!(".ecolaura-deploy/web/objects/{page}")] {
+        s3.take(&gone);
+    }
+    assert_eq!(publish(&cx(), &cdn, &sites[0], &options).await.unwrap().uploaded, 2);
+    assert!(text(&s3, "site/index.html").starts_with(&script(1)));
+    let elsewhere = cdn.prefix("other").state("state-of-other");
+    assert_eq!(publish(&cx(), &elsewhere, &sites[0], &options).await.unwrap().uploaded, 4, "nothing is there yet");
+}
