@@ -1,6 +1,6 @@
 //! The calls on one bucket.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_s3::{
     Client,
@@ -23,6 +23,11 @@ use crate::{Account, Scope, account::renewing, error::Call};
 
 /// How many keys one `DeleteObjects` takes.
 const DELETED_AT_ONCE: usize = 1000;
+
+/// How often a write is made that meets another one on its way, for which S3 asks.
+pub(super) const COLLISIONS: u32 = 5;
+/// The pause after the first of those. Each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// For whom, and in which operation.
 pub(super) type Within<'a> = (&'a Context, &'static str);
@@ -211,6 +216,14 @@ impl Bucket {
             .with("deleted before", before)
             .with_effect(Effect::Partial)
             .advice("allow the action on the bucket's objects, and run again: what is gone is not asked for twice")
+    }
+}
+
+/// Waits for the write that was met `met` times.
+pub(super) async fn pass((cx, operation): Within<'_>, met: u32) -> Result<()> {
+    match met.checked_sub(1) {
+        Some(doubled) => cx.sleep(operation, PAUSE * 2_u32.pow(doubled)).await,
+        None => Ok(()),
     }
 }
 

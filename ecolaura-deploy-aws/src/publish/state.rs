@@ -17,7 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::Bo
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    bucket::{Condition, Within},
+    bucket::{COLLISIONS, Condition, Within, pass},
     headers::Headers,
     listing::Listed,
     publisher::{ASKED_AT_ONCE, S3Cdn},
@@ -131,15 +131,21 @@ impl S3Cdn {
         let condition = found.tag.clone().map_or(Condition::New, Condition::Is);
         let key = self.live_key();
         let headers = Headers::record(&self.name, &content);
-        let answer = self.bucket.put(within, &key, content, (&condition, &headers)).await;
-        if let Ok(Some(tag)) = &answer {
-            return Ok(Some(Found { pointer, tag: Some(tag.clone()) }));
+        for met in 0..COLLISIONS {
+            pass(within, met).await?;
+            let answer = self.bucket.put(within, &key, content.clone(), (&condition, &headers)).await;
+            if let Ok(Some(tag)) = &answer {
+                return Ok(Some(Found { pointer, tag: Some(tag.clone()) }));
+            }
+            match (self.pointer(within).await, answer) {
+                (Ok(now), _) if now.pointer.nonce == pointer.nonce => return Ok(Some(now)),
+                (_, Err(error)) | (Err(error), _) => return Err(error),
+                // Refused and as it was: another write is on its way, or came to nothing.
+                (Ok(now), Ok(_)) if now.tag == found.tag => {}
+                (Ok(_), Ok(_)) => return Ok(None),
+            }
         }
-        match (self.pointer(within).await, answer) {
-            (Ok(now), _) if now.pointer.nonce == pointer.nonce => Ok(Some(now)),
-            (_, Err(error)) | (Err(error), _) => Err(error),
-            (Ok(_), Ok(_)) => Ok(None),
-        }
+        Err(self.restless(within))
     }
 
     /// Fails unless `live.json` is still what `found` says: with `Fenced` where a newer epoch took over, else with

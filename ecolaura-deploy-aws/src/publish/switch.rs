@@ -181,7 +181,10 @@ impl S3Cdn {
                 *self.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
                 Ok(())
             }
-            None => self.still(within, begun).await,
+            None => {
+                self.still(within, begun).await?;
+                Err(self.restless(within))
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use ecolaura_deploy_core::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    bucket::{Bucket, Condition, Within, has_code, written},
+    bucket::{Bucket, COLLISIONS, Condition, Within, has_code, pass, written},
     headers::{Headers, mark, with_headers},
     patience::{JOINING, patient, sending},
     publisher::S3Cdn,
@@ -49,30 +49,42 @@ impl S3Cdn {
         if self.holds(key, object) || (object.size > self.part && self.occupied(within, request, &place).await?) {
             return Ok(false);
         }
-        let stored = match object.size > self.part {
-            true => self.send_parts(within, request, &place).await,
-            false => self.send_whole(within, request, &place).await,
-        };
-        match stored {
-            Ok(true) => self.note(key, object),
-            Ok(false) => return self.found(within, request, &place).await.map(|()| false),
-            // No answer came, or none that says what happened: what is there says it.
-            Err(error) if error.effect() == Effect::Unknown => match self.occupied(within, request, &place).await {
-                Ok(true) => {}
-                _ => return Err(error),
-            },
-            Err(error) => return Err(error),
+        for met in 0..COLLISIONS {
+            pass(within, met).await?;
+            match self.send(within, request, &place).await {
+                Ok(true) => {
+                    self.note(key, object);
+                    return Ok(true);
+                }
+                Ok(false) if self.occupied(within, request, &place).await? => return Ok(false),
+                // Refused and not there: another write is on its way, or came to nothing.
+                Ok(false) => {}
+                // No answer came, or none that says what happened: what is there says it.
+                Err(error) if error.effect() == Effect::Unknown => {
+                    return match self.occupied(within, request, &place).await {
+                        Ok(true) => Ok(true),
+                        _ => Err(error),
+                    };
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(true)
+        Err(self.contended(within, &place))
     }
 
-    /// Makes sure that what was in the way is the wanted content.
-    async fn found(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<()> {
-        if self.occupied(within, request, place).await? {
-            return Ok(());
+    /// `false` if something is there already, or on its way.
+    async fn send(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<bool> {
+        match request.object.size > self.part {
+            true => self.send_parts(within, request, place).await,
+            false => self.send_whole(within, request, place).await,
         }
-        let message = format!("`{}` was there and is gone again", self.bucket.url(&place.key));
-        Err(Error::new(ErrorKind::Unavailable, within.1, message))
+    }
+
+    fn contended(&self, within: Within<'_>, place: &Place) -> Error {
+        let message =
+            format!("`{}` is not there, and {COLLISIONS} writes met another one", self.bucket.url(&place.key));
+        Error::new(ErrorKind::Unavailable, within.1, message)
+            .advice("see who else publishes to this site, then run again")
     }
 
     fn place(&self, within: Within<'_>, key: &str, object: &SiteObject) -> Result<Place> {
@@ -143,7 +155,7 @@ impl S3Cdn {
             .advice("give the file another name, best with a hash of its content; what is there may be served")
     }
 
-    /// `false` if something is there already.
+    /// As [`S3Cdn::send`].
     async fn send_whole(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<bool> {
         let _held = self.hold(within, request.object.size).await?;
         let content = reader::whole(within.1, &request.source, &request.object).await?;
@@ -151,7 +163,7 @@ impl S3Cdn {
         Ok(self.bucket.send(within, &place.key, content, conditions).await?.is_some())
     }
 
-    /// `false` if something is there already.
+    /// As [`S3Cdn::send`].
     async fn send_parts(&self, within: Within<'_>, request: &UploadRequest, place: &Place) -> Result<bool> {
         let reader = Reader::open(within.1, &request.source).await?;
         let upload = Multipart::begin(&self.bucket, within, place).await?;

@@ -217,6 +217,52 @@ async fn an_end_of_parts_whose_answer_is_lost_is_found_and_not_taken_away() {
     }
 }
 
+/// A conditional write that meets another one on its way; `passed` of those to what begins so are let pass.
+fn collides_once(s3: &FakeS3, line: &'static str, passed: usize) {
+    let seen = AtomicUsize::new(0);
+    s3.fates(move |asked| match asked.starts_with(line) && seen.fetch_add(1, Ordering::SeqCst) == passed {
+        true => Fate::Refused(409, "ConditionalRequestConflict"),
+        false => Fate::Answered,
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_meets_another_one_on_its_way_is_made_again() {
+    for line in ["PUT .ecolaura-deploy/web/objects/", "PUT site/app"] {
+        let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+        collides_once(&s3, line, 0);
+        assert_eq!(release(&s3, dir.path(), 1).await.uploaded, 4, "{line}");
+    }
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let (request, content) = large(dir.path());
+    collides_once(&s3, "POST site/large.4f2a91c0.wasm?uploadId", 0);
+    assert!(in_parts(&s3).upload(&cx(), &request).await.unwrap());
+    assert!(s3.object("site/large.4f2a91c0.wasm").unwrap().content == content);
+    assert_eq!(s3.uploads(), 0, "the parts that were refused are gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_whose_last_write_meets_another_one_is_at_its_end() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    collides_once(&s3, "PUT .ecolaura-deploy/web/live.json", 1);
+    release(&s3, dir.path(), 1).await;
+    assert!(!cdn(&s3).history(&cx()).await.unwrap().unfinished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_always_meets_another_one_is_told_with_what_to_do() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    for (line, kind) in [("PUT site/app", ErrorKind::Unavailable), ("live.json", ErrorKind::Conflict)] {
+        s3.fates(move |asked| match asked.starts_with("PUT") && asked.contains(line) {
+            true => Fate::Refused(409, "ConditionalRequestConflict"),
+            false => Fate::Answered,
+        });
+        let error = publish(&cx(), &cdn(&s3), &site(dir.path(), 1).await, &PublishOptions::default()).await;
+        let error = error.unwrap_err();
+        assert!(error.kind() == kind && error.report().contains("run again"), "{}", error.report());
+    }
+}
+
 #[tokio::test]
 async fn what_somebody_took_away_is_sent_again_by_the_same_process() {
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
