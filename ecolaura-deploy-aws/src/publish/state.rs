@@ -14,7 +14,7 @@ use ecolaura_deploy_core::{
     vocabulary::Digest,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{
     bucket::{COLLISIONS, Condition, Within, pass},
@@ -25,7 +25,6 @@ use super::{
 
 /// The content of `live.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Pointer {
     /// Where the served keys begin.
     pub(super) prefix: String,
@@ -48,6 +47,15 @@ pub(super) struct Pointer {
     pub(super) epochs: Epochs,
     /// Drawn for each write, so that its writer recognizes it when no answer came.
     pub(super) nonce: String,
+}
+
+/// `live.json`, perhaps of a program that knows more.
+#[derive(Debug, Deserialize)]
+struct Read {
+    #[serde(flatten)]
+    pointer: Pointer,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, serde_json::Value>,
 }
 
 impl Pointer {
@@ -105,7 +113,11 @@ impl S3Cdn {
             let pointer = Pointer { prefix: self.prefix.clone(), ..Pointer::default() };
             return Ok(Found { pointer, tag: None });
         };
-        let pointer: Pointer = self.parse(within.1, &key, &bytes)?;
+        let Read { pointer, unknown } =
+            serde_json::from_slice(&bytes).map_err(|error| self.corrupt(within.1, &key, &error.to_string()))?;
+        if let Some(field) = unknown.keys().next() {
+            return Err(self.newer(within.1, &key, &format!("it has a field `{field}`")));
+        }
         if pointer.prefix != self.prefix {
             let message = format!("`{}` tells of a site under `{}`", self.bucket.url(&key), pointer.prefix);
             return Err(Error::invalid(within.1, message)
@@ -179,7 +191,13 @@ impl S3Cdn {
         if Digest::of(&bytes) != release {
             return Err(self.corrupt(within.1, &key, "its digest differs from its name"));
         }
-        self.parse(within.1, &key, &bytes)
+        // It is as it was written. If it does not say the same to us, it was not written for us.
+        let manifest: SiteManifest =
+            serde_json::from_slice(&bytes).map_err(|error| self.newer(within.1, &key, &error.to_string()))?;
+        match manifest.id() == release {
+            true => Ok(manifest),
+            false => Err(self.newer(within.1, &key, "it has fields that are not known here")),
+        }
     }
 
     /// The manifests of `releases`, in their order.
@@ -232,14 +250,16 @@ impl S3Cdn {
         Ok(releases.filter(|(id, _)| !pointer.releases.contains(id)).collect())
     }
 
-    fn parse<T: DeserializeOwned>(&self, operation: &'static str, key: &str, bytes: &[u8]) -> Result<T> {
-        serde_json::from_slice(bytes).map_err(|error| self.corrupt(operation, key, &error.to_string()))
-    }
-
     fn corrupt(&self, operation: &'static str, key: &str, why: &str) -> Error {
         let message = format!("`{}` is not as it was written: {why}", self.bucket.url(key));
         Error::new(ErrorKind::Corrupt, operation, message)
-            .advice("restore the object, from a former version if the bucket has them, or remove the site's state and publish again")
+            .advice("restore the object, from a former version if the bucket has them, or remove the site's state, which forgets its releases, and publish again")
+    }
+
+    fn newer(&self, operation: &'static str, key: &str, why: &str) -> Error {
+        let message = format!("`{}` was written by a newer program: {why}", self.bucket.url(key));
+        Error::new(ErrorKind::Unsupported, operation, message)
+            .advice("go on with that program or a later one; nothing is wrong with the site")
     }
 }
 

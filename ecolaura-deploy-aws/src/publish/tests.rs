@@ -201,3 +201,34 @@ async fn what_is_corrupt_is_named_and_nothing_is_pruned_by_it() {
     assert_eq!(cdn(&s3).prune(&cx(), 1).await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(s3.keys(), before);
 }
+
+#[tokio::test]
+async fn what_a_newer_program_wrote_is_left_as_it_is_and_no_reason_to_remove_anything() {
+    let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
+    let first = release(&s3, dir.path(), 1).await.release.to_hex();
+    let (live, state) = (".ecolaura-deploy/web/live.json", ".ecolaura-deploy/web/releases");
+    let (pointer, manifest) = (text(&s3, live), text(&s3, &format!("{state}/{first}.json")));
+    let unknown_variant = manifest.replace("\"revalidate\"", "\"for_a_day\"");
+    let unknown_field = manifest.replace("\"headers\":{}", "\"headers\":{},\"owner\":\"x\"");
+    for (pointer, manifest) in [
+        (pointer.replacen('{', "{\"schema\":2,", 1), manifest.clone()),
+        (pointer.clone(), unknown_variant),
+        (pointer.clone(), unknown_field),
+    ] {
+        let id = Digest::of(&manifest).to_hex();
+        s3.plant(live, &pointer.replace(&first, &id));
+        s3.plant(&format!("{state}/{id}.json"), &manifest);
+        let before = s3.keys();
+        let error = cdn(&s3).history(&cx()).await.unwrap_err();
+        assert!(
+            error.kind() == ErrorKind::Unsupported && error.report().contains("newer program"),
+            "{}",
+            error.report()
+        );
+        assert!(!error.report().contains("remove"), "{}", error.report());
+        assert_eq!(cdn(&s3).prune(&cx(), 1).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(s3.keys(), before);
+    }
+    s3.plant(live, "{\"prefix\":");
+    assert_eq!(cdn(&s3).history(&cx()).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
