@@ -64,8 +64,8 @@ impl Table {
     }
 
     /// What a Markdown table in `text` says otherwise, in rows like `| E: a push | 10 | 8 | 2 | 0 | 0 |`: another number of
-    /// failures, or a number that is off by more than a twentieth of the family's cases, since not every run leaves the
-    /// same number of records. Rows of families that were not played say nothing.
+    /// failures, or a number that is off by more than a twentieth of the family's cases, since a change of the code
+    /// moves a record or two. Rows of families that were not played say nothing.
     pub fn told_otherwise(&self, text: &str) -> Vec<String> {
         let rows = self.rows();
         let differs = |(family, row): (&&str, &Row)| {
