@@ -10,6 +10,12 @@ use tracing::{
 /// The target of `tracing` at which each call says its `action` and `resource`.
 pub const CALLS: &str = "ecolaura_deploy_aws::call";
 
+/// Says that a call needs `action` on `resource` too, which IAM asks for beside its own.
+#[cfg(any(feature = "appconfig", feature = "rds", feature = "security-groups"))]
+pub(crate) fn implied(action: &'static str, resource: &str) {
+    tracing::debug!(target: CALLS, action, resource, "implied");
+}
+
 /// A call, as a policy names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -12,7 +12,7 @@ use aws_sdk_appconfig::{
 use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result};
 
 use super::{OURS, Place, document::Document};
-use crate::{Account, CALLS, Scope, error::Call};
+use crate::{Account, Scope, called::implied, error::Call};
 
 /// A deployment of the profile.
 #[derive(Debug, Clone)]
@@ -91,11 +91,9 @@ impl<'a> Calls<'a> {
         self.arn(&format!("/configurationprofile/{}", self.place.profile))
     }
 
-    /// Says that a call needs `action` on `resources` too, which IAM asks for beside its own.
+    /// Says what is [`implied`] for each of `resources`.
     fn implies<const N: usize>(action: &'static str, resources: [String; N]) {
-        for resource in resources {
-            tracing::debug!(target: CALLS, action, resource, "implied");
-        }
+        resources.into_iter().for_each(|resource| implied(action, &resource));
     }
 
     fn reads(&self, action: &'static str, resource: String) -> Call<'_> {

@@ -16,7 +16,7 @@ use ecolaura_deploy_core::{Context, Effect, Error, ErrorKind, Result, vocabulary
 
 use super::{
     headers::{DIGEST, Headers, MARK, with_headers},
-    patience::{copying, patient, sending},
+    patience::{copying, patient},
     signed,
 };
 use crate::{Account, Scope, account::renewing, error::Call};
@@ -105,36 +105,15 @@ impl Bucket {
     }
 
     /// Writes `key` if `condition` holds. `headers` tell the digest of `content`, and the signature does too: S3 refuses
-    /// anything else. Answers with its `ETag`, or `None` if something else is there or came at the same time.
+    /// anything else. Answers with its `ETag`, or `None` if something else is there or came at the same time. Each attempt may
+    /// take as long as `patience`.
     pub(super) async fn put(
         &self,
         within: Within<'_>,
         key: &str,
         content: Bytes,
-        conditions: (&Condition, &Headers),
-    ) -> Result<Option<String>> {
-        self.put_with(within, key, content, conditions, Builder::new()).await
-    }
-
-    /// The same for a file, which may take its time on the way.
-    pub(super) async fn send(
-        &self,
-        within: Within<'_>,
-        key: &str,
-        content: Bytes,
-        conditions: (&Condition, &Headers),
-    ) -> Result<Option<String>> {
-        let patience = sending(content.len() as u64);
-        self.put_with(within, key, content, conditions, patient(patience)).await
-    }
-
-    async fn put_with(
-        &self,
-        within: Within<'_>,
-        key: &str,
-        content: Bytes,
         (condition, headers): (&Condition, &Headers),
-        config: Builder,
+        patience: Duration,
     ) -> Result<Option<String>> {
         let call = self.writes(within, "s3:PutObject", key);
         let request = self.client.put_object().bucket(&self.name).key(key).body(ByteStream::from(content));
@@ -144,7 +123,7 @@ impl Bucket {
             Condition::New => request.if_none_match("*"),
             Condition::Is(tag) => request.if_match(tag),
         };
-        let request = request.customize().config_override(config);
+        let request = request.customize().config_override(patient(patience));
         let request = request.interceptor(signed::Digested(headers.digest().to_owned()));
         let answer = call.attempt(request.send()).await?;
         Ok(written(&call, answer)?.map(|answer| answer.e_tag.unwrap_or_default()))

@@ -22,6 +22,7 @@ use super::{
     listing::Listed,
     publisher::{ASKED_AT_ONCE, S3Cdn},
 };
+use crate::account::PATIENCE;
 
 /// The content of `live.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -145,7 +146,7 @@ impl S3Cdn {
         let headers = Headers::record(&self.name, &content);
         for met in 0..COLLISIONS {
             pass(within, met).await?;
-            let answer = self.bucket.put(within, &key, content.clone(), (&condition, &headers)).await;
+            let answer = self.bucket.put(within, &key, content.clone(), (&condition, &headers), PATIENCE).await;
             if let Ok(Some(tag)) = &answer {
                 return Ok(Some(Found { pointer, tag: Some(tag.clone()) }));
             }
@@ -218,7 +219,7 @@ impl S3Cdn {
         let headers = Headers::record(&self.name, &content);
         let key = self.manifest_key(manifest.id());
         // The same content under the same name, whoever writes it.
-        self.bucket.put(within, &key, content, (&Condition::Any, &headers)).await?;
+        self.bucket.put(within, &key, content, (&Condition::Any, &headers), PATIENCE).await?;
         Ok(())
     }
 

@@ -76,6 +76,13 @@ fn text(s3: &FakeS3, key: &str) -> String {
     String::from_utf8(s3.object(key).unwrap_or_else(|| panic!("no object `{key}`")).content).unwrap()
 }
 
+/// Sends all files of a site, and switches to nothing.
+async fn send(cdn: &dyn CdnPublisher, site: &PreparedSite) {
+    for (key, object) in &site.manifest().0 {
+        cdn.upload(&cx(), &UploadRequest::new(key, &site.files()[key], object.clone())).await.unwrap();
+    }
+}
+
 /// Ends when the bucket was asked for `line`, before anybody hears of the answer.
 async fn asked(s3: &FakeS3, line: &str) {
     while !s3.log().iter().any(|asked| asked == line) {

@@ -160,7 +160,8 @@ impl S3Cdn {
         let _held = self.hold(within, request.object.size).await?;
         let content = reader::whole(within.1, &request.source, &request.object).await?;
         let conditions = (&Condition::New, &place.headers);
-        Ok(self.bucket.send(within, &place.key, content, conditions).await?.is_some())
+        let patience = sending(content.len() as u64);
+        Ok(self.bucket.put(within, &place.key, content, conditions, patience).await?.is_some())
     }
 
     /// As [`S3Cdn::send`].

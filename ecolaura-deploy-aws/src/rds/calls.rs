@@ -22,7 +22,7 @@ use super::{
     seen::{Seen, tag, timestamp},
     tags,
 };
-use crate::{Account, CALLS, Scope, error::Call};
+use crate::{Account, Scope, called::implied, error::Call};
 
 /// What came of asking RDS for something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,11 +173,6 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Says that a call needs `action` on `resource` too, which IAM asks for beside its own.
-    pub(super) fn implies(action: &'static str, resource: &str) {
-        tracing::debug!(target: CALLS, action, resource, "implied");
-    }
-
     /// The database, if there is one of that name.
     pub(super) async fn find(&self, database: &Database) -> Result<Option<Seen>> {
         let found = self.described(database).await?;
@@ -296,10 +291,10 @@ impl<'a> Calls<'a> {
     pub(super) async fn take(&self, database: &Database, id: &str, tags: Vec<Tag>) -> Result<Asked> {
         let arn = database.snapshot_arn(&self.scope, id);
         let source = database.arn(&self.scope);
-        Self::implies("rds:AddTagsToResource", &arn);
+        implied("rds:AddTagsToResource", &arn);
         match database {
             Database::Instance(name) => {
-                Self::implies("rds:CreateDBSnapshot", &source);
+                implied("rds:CreateDBSnapshot", &source);
                 let request = self.client.create_db_snapshot().db_instance_identifier(name);
                 let request = request.db_snapshot_identifier(id).set_tags(Some(tags)).send();
                 let call = self.writes("rds:CreateDBSnapshot", arn);
@@ -310,7 +305,7 @@ impl<'a> Calls<'a> {
                 })
             }
             Database::Cluster(name) => {
-                Self::implies("rds:CreateDBClusterSnapshot", &source);
+                implied("rds:CreateDBClusterSnapshot", &source);
                 let request = self.client.create_db_cluster_snapshot().db_cluster_identifier(name);
                 let request = request.db_cluster_snapshot_identifier(id).set_tags(Some(tags)).send();
                 let call = self.writes("rds:CreateDBClusterSnapshot", arn);

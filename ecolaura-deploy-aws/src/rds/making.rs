@@ -22,6 +22,7 @@ use super::{
     seen::{Seen, groups, has_own_members, subnet_group},
     tags,
 };
+use crate::called::implied;
 
 /// From what a database is restored.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +79,7 @@ impl Calls<'_> {
     /// Begins to restore `source` as `name`, with the settings of `old`.
     pub(super) async fn restore(&self, source: Source<'_>, old: &Seen, name: &str, tags: Vec<Tag>) -> Result<Asked> {
         let target = old.database().named(name).arn(&self.scope);
-        Self::implies("rds:AddTagsToResource", &target);
+        implied("rds:AddTagsToResource", &target);
         match old {
             Seen::Instance(seen) => self.restore_instance(source, seen, name, (target, tags)).await,
             Seen::Cluster(seen) => self.restore_cluster(source, seen, name, (target, tags)).await,
@@ -94,7 +95,7 @@ impl Calls<'_> {
     ) -> Result<Asked> {
         match source {
             Source::Snapshot { id, arn } => {
-                Self::implies("rds:RestoreDBInstanceFromDBSnapshot", arn);
+                implied("rds:RestoreDBInstanceFromDBSnapshot", arn);
                 self.implies_groups("rds:RestoreDBInstanceFromDBSnapshot", instance_groups(old));
                 let call = self.writes("rds:RestoreDBInstanceFromDBSnapshot", target);
                 let request = self.client.restore_db_instance_from_db_snapshot();
@@ -107,7 +108,7 @@ impl Calls<'_> {
             }
             Source::Time(time) => {
                 let from = old.db_instance_identifier.clone().unwrap_or_default();
-                Self::implies("rds:RestoreDBInstanceToPointInTime", &Database::Instance(from.clone()).arn(&self.scope));
+                implied("rds:RestoreDBInstanceToPointInTime", &Database::Instance(from.clone()).arn(&self.scope));
                 self.implies_groups("rds:RestoreDBInstanceToPointInTime", instance_groups(old));
                 let call = self.writes("rds:RestoreDBInstanceToPointInTime", target);
                 let request = self.client.restore_db_instance_to_point_in_time();
@@ -131,7 +132,7 @@ impl Calls<'_> {
     ) -> Result<Asked> {
         match source {
             Source::Snapshot { id, arn } => {
-                Self::implies("rds:RestoreDBClusterFromSnapshot", arn);
+                implied("rds:RestoreDBClusterFromSnapshot", arn);
                 self.implies_groups("rds:RestoreDBClusterFromSnapshot", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterFromSnapshot", target);
                 let request = self.client.restore_db_cluster_from_snapshot();
@@ -146,7 +147,7 @@ impl Calls<'_> {
             }
             Source::Time(time) => {
                 let from = old.db_cluster_identifier.clone().unwrap_or_default();
-                Self::implies("rds:RestoreDBClusterToPointInTime", &Database::Cluster(from.clone()).arn(&self.scope));
+                implied("rds:RestoreDBClusterToPointInTime", &Database::Cluster(from.clone()).arn(&self.scope));
                 self.implies_groups("rds:RestoreDBClusterToPointInTime", cluster_groups(old));
                 let call = self.writes("rds:RestoreDBClusterToPointInTime", target);
                 let request = self.client.restore_db_cluster_to_point_in_time();
@@ -164,15 +165,15 @@ impl Calls<'_> {
     /// Says that making a database needs `action` on its groups too: the account's default where none is named.
     fn implies_groups(&self, action: &'static str, groups: [(&str, Option<&str>); 3]) {
         for (kind, name) in groups {
-            Self::implies(action, &self.scope.arn("rds", format_args!("{kind}:{}", name.unwrap_or("default"))));
+            implied(action, &self.scope.arn("rds", format_args!("{kind}:{}", name.unwrap_or("default"))));
         }
     }
 
     /// Begins to make the instance `name` in the restored `cluster`, like the member `old` of the old one.
     pub(super) async fn join(&self, cluster: &str, old: &DbInstance, name: &str, tags: Vec<Tag>) -> Result<Asked> {
         let target = Database::Instance(name.to_owned()).arn(&self.scope);
-        Self::implies("rds:AddTagsToResource", &target);
-        Self::implies("rds:CreateDBInstance", &Database::Cluster(cluster.to_owned()).arn(&self.scope));
+        implied("rds:AddTagsToResource", &target);
+        implied("rds:CreateDBInstance", &Database::Cluster(cluster.to_owned()).arn(&self.scope));
         let request = self.client.create_db_instance().db_instance_identifier(name).db_cluster_identifier(cluster);
         let parameters = old.db_parameter_groups().first().and_then(|group| group.db_parameter_group_name.clone());
         let request = request

@@ -9,7 +9,7 @@ use ecolaura_deploy_core::{Context, Error, ErrorKind, Result};
 use ipnet::IpNet;
 
 use super::rule::{Peer, Ports, Rule};
-use crate::{Account, CALLS, Scope};
+use crate::{Account, Scope, called::implied};
 
 /// How many values a filter may have.
 const VALUES: usize = 200;
@@ -104,7 +104,7 @@ impl<'a> Calls<'a> {
         tags: Vec<(&str, String)>,
     ) -> Result<Option<Rule>> {
         for action in ["ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags"] {
-            tracing::debug!(target: CALLS, action, resource = rules_arn(&self.scope), "implied");
+            implied(action, &rules_arn(&self.scope));
         }
         let call = self.account.writes(
             (self.cx, self.operation),

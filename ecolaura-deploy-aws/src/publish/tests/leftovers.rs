@@ -16,12 +16,6 @@ async fn kinds(cdn: &S3Cdn) -> Vec<String> {
     left.into_iter().map(|leftover| leftover.kind).collect()
 }
 
-async fn send(cdn: &S3Cdn, site: &PreparedSite) {
-    for (key, object) in &site.manifest().0 {
-        cdn.upload(&cx(), &UploadRequest::new(key, &site.files()[key], object.clone())).await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn what_a_killed_publish_sent_is_left_over_and_what_is_served_is_not() {
     for prefix in ["site", ""] {

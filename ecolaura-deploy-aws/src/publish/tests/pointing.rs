@@ -230,9 +230,7 @@ async fn a_prune_spares_the_folder_that_a_publisher_fills() {
     s3.at(cx().clock().now().as_second());
     release(&s3, dir.path(), 1).await;
     let (cdn, next) = (pointed(&s3), site(dir.path(), 2).await);
-    for (key, object) in &next.manifest().0 {
-        cdn.upload(&cx(), &UploadRequest::new(key, &next.files()[key], object.clone())).await.unwrap();
-    }
+    send(&cdn, &next).await;
     let (cx, before) = (cx(), cdn.history(&cx()).await.unwrap().live);
     let activation = Activation::new(next.manifest().clone(), before);
     let mut activating = cdn.activate(&cx, &activation);

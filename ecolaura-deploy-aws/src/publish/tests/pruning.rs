@@ -4,12 +4,6 @@ use super::*;
 
 const LIVE: &str = "PUT .ecolaura-deploy/web/live.json";
 
-async fn send(s3: &FakeS3, site: &PreparedSite) {
-    for (key, object) in &site.manifest().0 {
-        cdn(s3).upload(&cx(), &UploadRequest::new(key, &site.files()[key], object.clone())).await.unwrap();
-    }
-}
-
 fn manifest_of(site: &PreparedSite) -> String {
     format!("PUT .ecolaura-deploy/web/releases/{}.json", site.release().to_hex())
 }
@@ -26,7 +20,7 @@ async fn a_release_that_somebody_is_about_to_switch_to_is_spared_with_all_that_i
     let first = release(&s3, dir.path(), 1).await.release;
     lately(&s3);
     let next = source(dir.path(), 2).file("shared.0123abcd.css", "a {}").prepare(&cx()).await.unwrap();
-    send(&s3, &next).await;
+    send(&cdn(&s3), &next).await;
     cdn(&s3).write_manifest((&cx(), "test"), next.manifest()).await.unwrap();
     assert_eq!(cdn(&s3).prune(&cx(), 1).await.unwrap(), [script(0)]);
     cdn(&s3).activate(&cx(), &Activation::new(next.manifest().clone(), Some(first))).await.unwrap();
@@ -40,7 +34,7 @@ async fn a_publisher_that_was_slower_than_the_grace_never_serves_what_was_pruned
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
     let first = release(&s3, dir.path(), 1).await.release;
     let next = site(dir.path(), 2).await;
-    send(&s3, &next).await;
+    send(&cdn(&s3), &next).await;
     let (slow, cx, activation) = (cdn(&s3), cx(), Activation::new(next.manifest().clone(), Some(first)));
     let mut activating = slow.activate(&cx, &activation);
     let line = manifest_of(&next);
@@ -75,7 +69,7 @@ async fn what_nobody_switched_to_goes_when_it_is_old_and_then_nothing_is_written
     release(&s3, dir.path(), 1).await;
     let kept = s3.keys();
     let next = site(dir.path(), 2).await;
-    send(&s3, &next).await;
+    send(&cdn(&s3), &next).await;
     cdn(&s3).write_manifest((&cx(), "test"), next.manifest()).await.unwrap();
     assert_eq!(cdn(&s3).prune(&cx(), 1).await.unwrap(), [script(2)]);
     assert_eq!(s3.keys(), kept);

@@ -150,11 +150,23 @@ mod tests {
     use super::*;
     use crate::image::MANIFEST;
 
-    #[test]
-    fn lock_files_of_all_kinds_are_found_in_layers() {
+    /// The components of the bill of an image that has this one layer, and the layer's digest.
+    fn components(kind: &str, layer: &[u8]) -> (Vec<Value>, String) {
         let dir = tempfile::tempdir().unwrap();
         let (cx, layout) = (Context::new("test".parse().unwrap()), Layout::new(dir.path()));
         layout.create("test").unwrap();
+        let layer = layout.store("test", kind, layer).unwrap();
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST,
+            "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}]});
+        let image = layout.store("test", MANIFEST, manifest.to_string().as_bytes()).unwrap();
+        let mut bill = Bill::default();
+        bill.image((&cx, "test"), &layout, image.digest).unwrap();
+        let mut bill: Value = serde_json::from_slice(&bill.write("test").unwrap().unwrap()).unwrap();
+        (serde_json::from_value(bill["components"].take()).unwrap(), layer.digest.to_string())
+    }
+
+    #[test]
+    fn lock_files_of_all_kinds_are_found_in_layers() {
         let mut layer = tar::Builder::new(Vec::new());
         for path in ["app/yarn.lock", "app/node_modules/a/yarn.lock", "srv/go.sum"] {
             let mut header = tar::Header::new_gnu();
@@ -162,33 +174,14 @@ mod tests {
             header.set_mode(0o644);
             layer.append_data(&mut header, path, &b"x"[..]).unwrap();
         }
-        let layer = layer.into_inner().unwrap();
-        let layer = layout.store("test", "application/vnd.oci.image.layer.v1.tar", &layer).unwrap();
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST,
-            "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}]});
-        let image = layout.store("test", MANIFEST, manifest.to_string().as_bytes()).unwrap();
-
-        let mut bill = Bill::default();
-        bill.image((&cx, "test"), &layout, image.digest).unwrap();
-        let bill: Value = serde_json::from_slice(&bill.write("test").unwrap().unwrap()).unwrap();
-        let names: Vec<_> = bill["components"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        let (found, _) = components("application/vnd.oci.image.layer.v1.tar", &layer.into_inner().unwrap());
+        let names: Vec<_> = found.iter().map(|one| &one["name"]).collect();
         assert_eq!(names, ["/app/yarn.lock", "/srv/go.sum"]);
     }
 
     #[test]
     fn a_layer_that_cannot_be_read_keeps_the_bill_from_passing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cx, layout) = (Context::new("test".parse().unwrap()), Layout::new(dir.path()));
-        layout.create("test").unwrap();
-        let layer = layout.store("test", "application/vnd.oci.image.layer.v1.tar+zstd", b"packed").unwrap();
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST,
-            "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}]});
-        let image = layout.store("test", MANIFEST, manifest.to_string().as_bytes()).unwrap();
-
-        let mut bill = Bill::default();
-        bill.image((&cx, "test"), &layout, image.digest).unwrap();
-        let bill: Value = serde_json::from_slice(&bill.write("test").unwrap().unwrap()).unwrap();
-        let component = &bill["components"][0];
-        assert!(component["name"] == layer.digest.to_string() && component["purl"].is_null(), "{bill}");
+        let (found, layer) = components("application/vnd.oci.image.layer.v1.tar+zstd", b"packed");
+        assert!(found[0]["name"] == layer && found[0]["purl"].is_null(), "{found:?}");
     }
 }
