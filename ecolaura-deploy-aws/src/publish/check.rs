@@ -59,11 +59,13 @@ impl Findings {
     pub fn refuse(&self, cx: &Context) -> Result<()> {
         let (refusals, advice): (Vec<_>, Vec<_>) = self.0.iter().partition(|finding| finding.weight == Weight::Refusal);
         advice.iter().for_each(|finding| cx.warn(finding.to_string()));
-        let Some(first) = refusals.first() else { return Ok(()) };
+        if refusals.is_empty() {
+            return Ok(());
+        }
         let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         Err(Error::new(ErrorKind::InvalidInput, OPERATION, all.join(" · "))
             .with("problems", refusals.len())
-            .advice(format!("nothing was changed; {}", first.remedy)))
+            .advice("nothing was changed; mend what is named, then run again"))
     }
 }
 
