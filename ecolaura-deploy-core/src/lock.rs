@@ -2,7 +2,8 @@
 //!
 //! `environments/ENV/epochs/N/held` is created create-only; who creates it holds the environment, and `N` is the
 //! fencing token that every effect carries. `…/N/beat-M` says that the holder lives, `…/N/released` that it is done.
-//! Nobody deletes another's lock: taking over is creating `N+1`, which exactly one contender can.
+//! Nobody deletes another's lock: taking over is creating `N+1`, which exactly one contender can. `…/first` holds the
+//! number of the first epoch until that is over.
 //!
 //! A holder may be taken over when it is proven gone (the same boot of the same machine and process namespace, and no
 //! such process), or when no new beat was seen for its whole term, measured by the observer's own monotonic clock; no
@@ -13,6 +14,7 @@ mod beats;
 mod claims;
 mod decide;
 mod epoch;
+mod first;
 mod holder;
 mod layout;
 mod look;

@@ -144,6 +144,9 @@ pub(super) fn stray_fault(fault: &Fault) -> Finding {
     let known = match fault.key.split('/').nth(2) {
         Some("state") => "It is a snapshot; what it says can be made again from older ones and from the runs",
         Some("releases") => "It says which release was live; older ones can be read",
+        Some("epochs") if fault.key.ends_with("/first") => {
+            "It holds the number of the first epoch, and nothing once there is one; it can be removed"
+        }
         Some("epochs") => "It is of the environment's lock; it counts as taken by somebody unknown",
         _ => "Nothing rests on it",
     };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +11,7 @@ use super::{
     claims::Claim,
     decide::{Move, Watch, decide},
     epoch::{Epoch, Ground},
+    first,
     layout::{Held, Keys, SCHEMA},
     look,
     loss::{self, Loss},
@@ -107,7 +107,13 @@ pub(super) async fn create(
 ) -> Result<Option<(u64, Claim)>> {
     let snapshot = store::newest_snapshot(ground.store.as_ref(), ground.keys.environment()).await?;
     let newest = seen.map_or(0, |seen| seen.epoch).max(snapshot);
-    let number = if newest == 0 { first_epoch(ground.now()) } else { newest + 1 };
+    let number = match newest {
+        0 => match first::agree(ground).await? {
+            Some(number) => number,
+            None => return Ok(None),
+        },
+        newest => newest + 1,
+    };
     let held = Held {
         schema: SCHEMA,
         nonce: ground.nonce(),
@@ -131,13 +137,6 @@ pub(super) async fn create(
             Ok(None)
         }
     }
-}
-
-/// The first epoch of an environment: the seconds since the beginning of 2026. A store that was lost and made again
-/// hands out larger numbers than any that a resource has seen, as long as there were fewer runs than seconds.
-pub(super) fn first_epoch(now: Timestamp) -> u64 {
-    const BEGINNING: i64 = 1_767_225_600;
-    u64::try_from(now.as_second() - BEGINNING).unwrap_or_default().max(1)
 }
 
 /// Beats from here on, reads the environment's state, and gives the epoch back if its release may not land.

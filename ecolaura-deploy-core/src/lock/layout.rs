@@ -13,6 +13,8 @@ use crate::{
 
 /// The version of the form of a lock's objects.
 pub(super) const SCHEMA: u32 = 1;
+/// What an environment's epochs begin with, beside their numbers.
+pub(super) const FIRST: &str = "first";
 
 /// `held`: who has the epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,14 @@ pub(super) struct Held {
     pub(super) since: Timestamp,
     pub(super) term_ms: u64,
     pub(super) landing: Landing,
+}
+
+/// `first`: the number of the first epoch, until there is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct First {
+    pub(super) schema: u32,
+    pub(super) nonce: String,
+    pub(super) epoch: u64,
 }
 
 /// `beat-M`: the holder, or the waiter, lives. The time is for people.
@@ -72,6 +82,10 @@ impl Keys {
 
     pub(super) fn epochs(&self) -> String {
         format!("environments/{}/epochs", self.environment)
+    }
+
+    pub(super) fn first(&self) -> String {
+        format!("{}/{FIRST}", self.epochs())
     }
 
     /// 10 digits, so that keys sort as numbers do.

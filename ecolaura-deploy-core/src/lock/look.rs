@@ -78,10 +78,14 @@ pub(super) async fn look_at(store: &dyn RunStore, keys: &Keys) -> Result<Option<
 
 /// The numbers of the epochs, oldest first. A create that was killed may leave an empty one.
 pub(crate) async fn numbers(store: &dyn RunStore, keys: &Keys) -> Result<Vec<u64>> {
-    let names = store.names(&keys.epochs()).await?;
+    Ok(numbered(&store.names(&keys.epochs()).await?))
+}
+
+/// The numbers among the names of epochs, oldest first.
+pub(super) fn numbered(names: &[String]) -> Vec<u64> {
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
 /// The epoch `number`; `None` if nothing is there.

@@ -6,14 +6,17 @@ use crate::{lock::Gone, store};
 /// How many epochs stay, the present one included, for people to read and for snapshots that get damaged.
 const KEPT: usize = 8;
 
-/// Removes the beats of the released epoch `number`, old epochs, old snapshots, and the tickets of waiters that are
-/// gone. What cannot be removed now is removed by the next release.
+/// Removes the beats of the released epoch `number`, what the first number was agreed on with, old epochs, old
+/// snapshots, and the tickets of waiters that are gone. What cannot be removed now is removed by the next release.
 pub(super) async fn prune(ground: &Ground, number: u64) {
     let keys = &ground.keys;
     let beats = ground.store.list(&keys.epoch(number)).await.unwrap_or_default();
     remove(ground, beats.into_iter().filter(|key| key.contains("/beat-")).collect()).await;
-    let numbers = look::numbers(ground.store.as_ref(), keys).await.unwrap_or_default();
-    let old: Vec<u64> = numbers.into_iter().filter(|old| *old <= number).rev().skip(KEPT).collect();
+    let names = ground.store.names(&keys.epochs()).await.unwrap_or_default();
+    if names.iter().any(|name| name == layout::FIRST) {
+        remove(ground, vec![keys.first()]).await;
+    }
+    let old: Vec<u64> = look::numbered(&names).into_iter().filter(|old| *old <= number).rev().skip(KEPT).collect();
     for old in old {
         remove(ground, ground.store.list(&keys.epoch(old)).await.unwrap_or_default()).await;
     }

@@ -1,5 +1,6 @@
 //! A lock among real contenders, on real stores.
 
+mod first;
 mod losing;
 mod racing;
 mod taking;

@@ -1,6 +1,6 @@
 use futures_util::future::join_all;
 
-use super::{super::acquire::first_epoch, *};
+use super::*;
 use crate::ErrorKind;
 
 /// Every round has one winner, whoever the others are, and its number is the next one.
@@ -53,25 +53,6 @@ async fn one_of_many_takes_over_what_was_dropped() {
         assert_eq!(winners[0].number(), number + 1);
         assert!(winners[0].warnings()[0].contains("taken over from run dropped"), "{:?}", winners[0].warnings());
     }
-}
-
-#[test]
-fn the_first_epoch_counts_the_seconds_of_the_age() {
-    assert_eq!(first_epoch(at("2026-01-01T00:00:10Z")), 10);
-    assert_eq!(first_epoch(at("2026-01-01T00:00:00Z")), 1);
-    assert_eq!(first_epoch(at("1970-01-01T00:00:00Z")), 1);
-}
-
-#[tokio::test]
-async fn a_store_that_was_lost_goes_on_above_what_resources_have_seen() {
-    let (store, again) = (memory(), memory());
-    let mut seen = 0;
-    for run in 0..20 {
-        seen = Deployer::new(&store, &run.to_string()).pass().await;
-    }
-    let later = Deployer::new(&again, "later");
-    later.clock.set(at("2026-11-24T10:01:00Z"));
-    assert!(later.pass().await > seen);
 }
 
 #[tokio::test]
