@@ -1,6 +1,8 @@
 //! What the run store must hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
 
 use crate::{
     store::{Record, RecordBody},
@@ -81,7 +83,8 @@ pub fn released(disk: &Disk) -> Vec<String> {
 /// says it is done. Undoing goes on without a record where the store refuses one: the old release comes first. The run
 /// store must be behind the same injector as the backends.
 pub fn intents_first(ledger: &[Entry], disk: &Disk) -> Vec<String> {
-    let written = disk.written();
+    let mut written: BTreeMap<String, VecDeque<Bytes>> =
+        disk.written().into_iter().map(|(key, bodies)| (key, bodies.into())).collect();
     let mut intents: BTreeSet<(String, String)> = BTreeSet::new();
     let mut done: BTreeSet<(String, String)> = BTreeSet::new();
     let mut refusing: BTreeSet<u32> = BTreeSet::new();
@@ -90,8 +93,10 @@ pub fn intents_first(ledger: &[Entry], disk: &Disk) -> Vec<String> {
         if entry.call == "store.create" && entry.reached != Reached::Done {
             refusing.insert(entry.caller.process);
         } else if entry.call == "store.create" {
-            let record = written.get(&entry.subject).and_then(|body| Record::open(&entry.subject, body).ok());
-            if let Some((record, _)) = record {
+            // What was lost may have been followed by another record under its key.
+            let Some(bodies) = written.get_mut(&entry.subject) else { continue };
+            let body = if bodies.len() > 1 { bodies.pop_front() } else { bodies.front().cloned() };
+            if let Some((record, _)) = body.and_then(|body| Record::open(&entry.subject, &body).ok()) {
                 note(record, &mut intents, &mut done);
             }
         } else if entry.is_effect() && !entry.caller.step.is_empty() {

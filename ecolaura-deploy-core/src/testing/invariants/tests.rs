@@ -108,6 +108,19 @@ async fn the_newest_epoch_must_be_released() {
 }
 
 #[tokio::test]
+async fn an_intent_counts_that_was_lost_and_followed_by_another_record_under_its_key() {
+    let step = cx().with_run("r", 1).for_attempt("open", 1, tokio_util::sync::CancellationToken::new());
+    let bench = Bench::new();
+    bench.write(0, [intent()]).await;
+    bench.switch(&step, "off", "on").await;
+    for key in bench.disk.keys() {
+        assert!(bench.disk.damage(&key, Damage::Missing));
+    }
+    bench.write(0, [finished()]).await;
+    assert_eq!(intents_first(&bench.injector.ledger(), &bench.disk), NONE);
+}
+
+#[tokio::test]
 async fn an_effect_stands_between_its_intent_and_its_outcome() {
     let step = cx().with_run("r", 1).for_attempt("open", 1, tokio_util::sync::CancellationToken::new());
     for (place, broken) in [(0, 1), (1, 0), (2, 1)] {

@@ -119,7 +119,7 @@ struct State {
     volatile: BTreeSet<String>,
     /// What a caller was told is durable.
     acknowledged: BTreeMap<String, Digest>,
-    written: BTreeMap<String, Bytes>,
+    written: BTreeMap<String, Vec<Bytes>>,
     removed: Vec<String>,
     damaged: BTreeSet<String>,
     /// Which process wrote each object, removed ones included.
@@ -163,8 +163,9 @@ impl Disk {
         self.state().objects.clone()
     }
 
-    /// Every object that was ever durable, as it was written last, whether it was damaged or removed since.
-    pub fn written(&self) -> BTreeMap<String, Bytes> {
+    /// Every object that was ever durable, whether it was damaged or removed since. Several under one key, in order, where
+    /// one was gone before the next was written.
+    pub fn written(&self) -> BTreeMap<String, Vec<Bytes>> {
         self.state().written.clone()
     }
 
@@ -262,7 +263,10 @@ impl Disk {
         let mut state = self.state();
         state.volatile.remove(key);
         if let Some(body) = state.objects.get(key).cloned() {
-            state.written.insert(key.to_owned(), body);
+            let written = state.written.entry(key.to_owned()).or_default();
+            if written.last() != Some(&body) {
+                written.push(body);
+            }
         }
     }
 
