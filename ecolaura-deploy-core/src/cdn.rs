@@ -36,6 +36,7 @@ pub use self::{
     diff::{KeyChange, KeyDiff, SiteDiff, diff},
     encoding::{Encoding, variant_of},
     invalidation::{invalidation_paths, invalidation_reference},
+    key::cached_path,
     plan::plan,
     publish::{PublishOptions, PublishReport, publish},
     rules::{CacheRule, HeaderRule, default_cache_control},

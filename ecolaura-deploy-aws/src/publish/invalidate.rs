@@ -10,7 +10,7 @@ use aws_sdk_cloudfront::{
     types::{InvalidationBatch, Paths},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use ecolaura_deploy_core::{Effect, Error, ErrorKind, Result, backend::Invalidation};
+use ecolaura_deploy_core::{Effect, Error, ErrorKind, Result, backend::Invalidation, cdn::cached_path};
 
 use super::{S3Cdn, bucket::Within};
 use crate::{
@@ -123,12 +123,22 @@ impl Distribution {
     }
 
     fn batch(&self, within: Within<'_>, invalidation: &Invalidation) -> Result<InvalidationBatch> {
-        let paths: Vec<String> = invalidation.paths.iter().map(|path| format!("{}{path}", self.below)).collect();
+        let paths = self.as_asked(&invalidation.paths);
         let quantity = i32::try_from(paths.len()).unwrap_or(i32::MAX);
         let incomplete = |error| Error::internal(within.1, "an incomplete invalidation").with_source(error);
         let paths = Paths::builder().quantity(quantity).set_items(Some(paths)).build().map_err(incomplete)?;
         let batch = InvalidationBatch::builder().caller_reference(&invalidation.reference).paths(paths);
         batch.build().map_err(incomplete)
+    }
+
+    /// The site's paths as viewers ask for them.
+    fn as_asked(&self, paths: &[String]) -> Vec<String> {
+        match self.below.strip_prefix('/').map(cached_path) {
+            None => paths.to_vec(),
+            // Caches know what is below by no other path.
+            Some(all) if all.ends_with('*') => vec![all],
+            Some(below) => paths.iter().map(|path| format!("{below}{path}")).collect(),
+        }
     }
 
     /// The id of the invalidation.

@@ -14,6 +14,9 @@ use super::{
 const LONGEST_KEY: usize = 1024;
 /// The bytes of an object's metadata, names and values.
 const MOST_METADATA: usize = 2048;
+/// The bytes of an object's headers, names and values. S3 takes 8 KB with each request, of which the signature has its
+/// part, and the token of a session the largest.
+const MOST_HEADERS: usize = 6 * 1024;
 /// What S3 copies in one request.
 const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// What a release's own folder adds to a key: its digest in hexadecimal digits, and a slash.
@@ -57,6 +60,10 @@ impl S3Cdn {
                 "its headers that S3 has no place for take {metadata} bytes as metadata, at most {MOST_METADATA}"
             ));
         }
+        let headers = headers_size(object);
+        if metadata <= MOST_METADATA && headers > MOST_HEADERS {
+            problems.push(format!("its headers take {headers} bytes, at most {MOST_HEADERS}"));
+        }
         problems.extend(headers::expiry(operation, object).err().map(|error| error.message().to_owned()));
         problems.into_iter().map(|problem| format!("`{key}`: {problem}")).collect()
     }
@@ -75,4 +82,9 @@ impl S3Cdn {
              hash of the content into the names of files over 5 GiB",
         ))
     }
+}
+
+fn headers_size(object: &SiteObject) -> usize {
+    let named: usize = object.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    named + object.content_type.len() + object.cache_control.to_string().len()
 }

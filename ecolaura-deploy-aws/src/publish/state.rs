@@ -114,8 +114,11 @@ impl S3Cdn {
             let pointer = Pointer { prefix: self.prefix.clone(), ..Pointer::default() };
             return Ok(Found { pointer, tag: None });
         };
-        let Read { pointer, unknown } =
-            serde_json::from_slice(&bytes).map_err(|error| self.corrupt(within.1, &key, &error.to_string()))?;
+        let Read { pointer, unknown } = serde_json::from_slice(&bytes).map_err(|error| match error.is_data() {
+            // It is whole, and says something else.
+            true => self.newer(within.1, &key, &error.to_string()),
+            false => self.corrupt(within.1, &key, &error.to_string()),
+        })?;
         if let Some(field) = unknown.keys().next() {
             return Err(self.newer(within.1, &key, &format!("it has a field `{field}`")));
         }

@@ -219,6 +219,7 @@ async fn what_a_newer_program_wrote_is_left_as_it_is_and_no_reason_to_remove_any
     let unknown_field = manifest.replace("\"headers\":{}", "\"headers\":{},\"owner\":\"x\"");
     for (pointer, manifest) in [
         (pointer.replacen('{', "{\"schema\":2,", 1), manifest.clone()),
+        (pointer.replacen("\"releases\":[", "\"releases\":[7,", 1), manifest.clone()),
         (pointer.clone(), unknown_variant),
         (pointer.clone(), unknown_field),
     ] {

@@ -57,7 +57,11 @@ fn composed(key: &str) -> Cow<'_, str> {
 /// As `CloudFront` has it: what is not ASCII or unsafe by RFC 1738 is encoded, and nothing else, as a path that is encoded
 /// further names no object
 /// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-specifying-objects.html>).
-pub(super) fn cached_path(key: &str) -> String {
+///
+/// ```
+/// assert_eq!(ecolaura_deploy_core::cdn::cached_path("a b/about(1).html"), "/a%20b/about(1).html");
+/// ```
+pub fn cached_path(key: &str) -> String {
     let known = key.split(UNKNOWN).next().unwrap_or_default();
     let mut path = String::with_capacity(known.len() + 2);
     path.push('/');

@@ -28,6 +28,10 @@ async fn an_invalidation_is_waited_for_and_asked_for_once_for_each_reference() {
     before(&s3).seen_below("/docs/").invalidate(&cx(), &wish("b")).await.unwrap();
     let paths: Vec<_> = s3.cloudfront().invalidations.values().map(|known| known.paths.clone()).collect();
     assert_eq!(paths, [vec!["/", "/index.html"], vec!["/docs/", "/docs/index.html"]]);
+    before(&s3).seen_below("für alle").invalidate(&cx(), &wish("c")).await.unwrap();
+    before(&s3).seen_below("a*b").invalidate(&cx(), &wish("d")).await.unwrap();
+    let paths: Vec<_> = s3.cloudfront().invalidations.values().map(|known| known.paths.clone()).skip(2).collect();
+    assert_eq!(paths, [vec!["/f%C3%BCr%20alle/", "/f%C3%BCr%20alle/index.html"], vec!["/a*"]]);
 }
 
 #[tokio::test(start_paused = true)]

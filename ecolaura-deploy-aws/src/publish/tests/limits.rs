@@ -35,10 +35,11 @@ async fn refused(s3: &FakeS3, cdn: &dyn CdnPublisher, site: &PreparedSite) -> St
 async fn long_keys_and_headers_reserved_names_and_large_copies_are_refused_by_the_plan() {
     use CacheControl::{Immutable, Revalidate};
     let s3 = FakeS3::new();
-    let (policy, long) = ("x".repeat(2000), "k".repeat(1020));
+    let (policy, long, named) = ("x".repeat(2000), "k".repeat(1020), "n".repeat(6150));
     for (site, told) in [
         (single("a.css", 1, Revalidate, &[("content-security-policy", &policy)]), "`a.css`: its headers that S3"),
         (single("a.css", 1, Immutable, &[("content-security-policy", &policy)]), "bytes as metadata, at most 2048"),
+        (single("a.css", 1, Revalidate, &[("content-disposition", &named)]), "its headers take 6"),
         (single(&long, 1, Immutable, &[]), "its whole key has 1025 bytes"),
         (single("a.css", HUGE, Revalidate, &[]), "is copied, at most 5368709120"),
         (single("a.css", 1, Revalidate, &[("sha256", "0")]), "header `sha256` is the publisher's own"),
