@@ -17,7 +17,7 @@ use super::database::RdsDatabase;
 /// A snapshot is proven to [`BackupLevel::Readable`]: RDS finished it, and tells its engine and size. More is proven by
 /// restoring it, which takes as long as it takes: [`RestoreDatabase`](super::RestoreDatabase) and
 /// [`VerifyDatabase`](super::VerifyDatabase) without a switch behind them. A `BackupDatabase` that asks for more is refused
-/// with `Unsupported` when it comes to it, not in the plan, which does not hear of the level.
+/// with `Unsupported` in its plan.
 #[derive(Debug, Clone)]
 pub struct SnapshotBackups {
     migrator: Arc<dyn Migrator>,
@@ -42,6 +42,10 @@ impl Migrator for SnapshotBackups {
         self.migrator.fences()
     }
 
+    fn proves(&self) -> BackupLevel {
+        BackupLevel::Readable
+    }
+
     async fn plan(&self, cx: &Context) -> Result<MigrationPlan> {
         self.migrator.plan(cx).await
     }
@@ -55,7 +59,7 @@ impl Migrator for SnapshotBackups {
     }
 
     async fn backup(&self, cx: &Context, key: &str, level: BackupLevel) -> Result<Backup> {
-        if level > BackupLevel::Readable {
+        if level > self.proves() {
             let message = format!("a snapshot of {} is not proven to `{level:?}`", self.database.database);
             return Err(Error::new(ErrorKind::Unsupported, "rds.backup", message)
                 .advice("ask for `Readable`, and restore it beside the database by steps of their own"));

@@ -213,6 +213,12 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// How well [`Migrator::backup`] can prove a backup at most. A [`BackupDatabase`](crate::steps::BackupDatabase) that
+    /// asks for more is refused in the plan.
+    fn proves(&self) -> BackupLevel {
+        BackupLevel::Checked
+    }
+
     /// The files against the ledger. Reads only, and does not create the database. Fails with `InvalidInput` listing
     /// every bad file (misnamed, truncated, gap, out of order), `Conflict` (an applied file was edited), and
     /// `MigrationDirty` with the version and how to recover.
@@ -232,7 +238,8 @@ pub trait Migrator: fmt::Debug + Send + Sync + 'static {
     /// Takes a consistent backup while others write, proven to `level`; any epoch may. Idempotent by `key`, which may be any text: the
     /// same key again answers with the backup that exists. A cancel leaves at most a partial file that is never taken
     /// for a backup.
-    /// Fails with `LimitExceeded` (disk full), `Corrupt` (the proof failed), `Conflict`.
+    /// Fails with `LimitExceeded` (disk full), `Corrupt` (the proof failed), `Conflict`, and with `Unsupported` above what
+    /// it [proves](Migrator::proves).
     async fn backup(&self, cx: &Context, key: &str, level: BackupLevel) -> Result<Backup>;
 
     /// Puts a backup in the place of the database. **Loses what was written after it**; never called unless a person

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context, Result,
+    Context, Error, ErrorKind, Result,
     backend::{Backup, BackupLevel, Migration, MigrationReport, Migrator},
     migration::script,
     plan::{Action, Change, World},
@@ -45,6 +45,16 @@ impl BackupDatabase {
         self.reverting = Some(version);
         self
     }
+
+    fn check_level(&self) -> Result<()> {
+        let (name, proves) = (self.migrator.name(), self.migrator.proves());
+        if self.level <= proves {
+            return Ok(());
+        }
+        let message = format!("backups of {name} are proven to `{proves:?}` at most, not to `{:?}`", self.level);
+        Err(Error::new(ErrorKind::Unsupported, "migrator.backup", message)
+            .advice(format!("ask for `{proves:?}`, and prove more by steps of their own")))
+    }
 }
 
 #[async_trait]
@@ -62,6 +72,7 @@ impl Step for BackupDatabase {
     }
 
     async fn plan(&self, cx: &Context, _input: Planned<()>) -> Result<StepPlan<Safeguard>> {
+        self.check_level()?;
         let state = self.migrator.plan(cx).await?;
         let object = format!("{} backup", self.migrator.name());
         let (idle, reason, next) = match self.reverting {

@@ -287,6 +287,10 @@ impl Migrator for JobMigrator {
         self.fences
     }
 
+    fn proves(&self) -> BackupLevel {
+        self.data.as_ref().map_or(BackupLevel::Checked, |data| data.proves())
+    }
+
     async fn plan(&self, cx: &Context) -> Result<MigrationPlan> {
         cx.check("migrator.plan")?;
         match &self.tool {

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use ecolaura_deploy_core::{
     Effect,
     backend::{BackupLevel, Migrator as _},
+    step::{Planned, Step as _},
+    steps::BackupDatabase,
     testing::fake::migrator::FakeMigrator,
     vocabulary::Digest,
 };
@@ -107,4 +109,12 @@ async fn a_migration_stands_on_a_snapshot_and_a_proof_that_there_is_none_of_is_r
     assert_eq!((backup.level, backup.digest), (BackupLevel::Readable, None));
     let error = migrator.backup(&cx(), "key", BackupLevel::Restored).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let planned = |level| {
+        let step = BackupDatabase::new(Arc::new(migrator.clone()), level);
+        async move { step.plan(&cx(), Planned::Known(())).await }
+    };
+    planned(BackupLevel::Readable).await.unwrap();
+    let error = planned(BackupLevel::Restored).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.report().contains("backups of app are proven to `Readable` at most"), "{}", error.report());
 }

@@ -107,6 +107,10 @@ impl<T: Migrator + ?Sized> Migrator for Injected<T> {
         self.inner.fences()
     }
 
+    fn proves(&self) -> BackupLevel {
+        self.inner.proves()
+    }
+
     async fn plan(&self, cx: &Context) -> Result<MigrationPlan> {
         self.call("database.plan", cx, "", self.inner.plan(cx)).await
     }
