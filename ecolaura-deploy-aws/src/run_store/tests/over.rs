@@ -141,7 +141,16 @@ impl S3Over {
             return Ok(refusal(412, "PreconditionFailed"));
         }
         let present = self.store.get(key).await?.is_some();
-        let created = self.store.create(key, asked.body.clone().into()).await?;
+        let created = match self.store.create(key, asked.body.clone().into()).await {
+            Ok(created) => created,
+            Err(error) => {
+                // What can be read from S3 is durable: it keeps nothing that was not flushed.
+                if !present {
+                    self.store.remove(key).await?;
+                }
+                return Err(error);
+            }
+        };
         Ok(match created {
             Created::Yes if !present => object(&[]),
             _ => refusal(412, "PreconditionFailed"),
