@@ -74,4 +74,10 @@ impl Entry {
     pub fn is_effect(&self) -> bool {
         self.writes && matches!(self.reached, Reached::Done | Reached::Begun)
     }
+
+    /// Whether any epoch may do it at any time: it adds content under its own digest or key, which changes nothing of what
+    /// is served. No backend fences it, so that of a deployer that was taken over while it was on its way may come late.
+    pub fn adds_only(&self) -> bool {
+        ["image.build", "registry.push", "cdn.upload", "database.backup"].contains(&self.call)
+    }
 }

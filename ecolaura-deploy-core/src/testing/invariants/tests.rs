@@ -4,6 +4,8 @@ use super::*;
 use crate::{
     Context, ErrorKind,
     backend::{ClusterStatus, FeatureFlags, FlagChange, FlagState, Pod, Track},
+    pipeline::Landing,
+    plan::PlanSummary,
     run::RunResult,
     step::EffectClass,
     store::{Record, RecordBody, RunStore},
@@ -99,6 +101,37 @@ async fn a_run_has_one_end() {
 }
 
 #[tokio::test]
+async fn a_run_that_began_after_its_lock_was_taken_over_is_not_open() {
+    let started = RecordBody::RunStarted {
+        pipeline: "shop".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        plan: PlanSummary {
+            pipeline: "shop".parse().unwrap(),
+            environment: "dev".parse().unwrap(),
+            steps: Vec::new(),
+            digest: Digest::of("plan"),
+        },
+        known: BTreeMap::new(),
+        landing: Landing::Unnumbered,
+        library: "0".to_owned(),
+        epoch: 1,
+    };
+    for (late, then, open) in [(true, None, 0), (false, None, 1), (true, Some(intent()), 1)] {
+        let bench = Bench::new();
+        let held = async |epoch| {
+            bench.store.create(&format!("environments/dev/epochs/{epoch:010}/held"), "x".into()).await.unwrap();
+        };
+        held(1).await;
+        if late {
+            held(2).await;
+        }
+        bench.write(0, [started.clone()].into_iter().chain(then)).await;
+        held(3).await;
+        assert_eq!(nothing_open(&bench.disk).len(), open, "late: {late}");
+    }
+}
+
+#[tokio::test]
 async fn the_newest_epoch_must_be_released() {
     let bench = Bench::new();
     for (key, held) in [("1/held", 1), ("2/held", 1), ("2/beat-1", 1), ("2/released", 0), ("3/held", 1)] {
@@ -156,6 +189,8 @@ fn an_older_epoch_comes_too_late() {
     }
     ledger.last_mut().unwrap().reached = Reached::Failed(ErrorKind::Fenced);
     assert_eq!(fenced(&ledger), NONE, "it was refused");
+    ledger.extend([call("cdn.upload", 4), call("cdn.upload", 3)]);
+    assert_eq!(fenced(&ledger), NONE, "it only adds");
 }
 
 #[test]
