@@ -144,7 +144,8 @@ impl<'a> Call<'a> {
         url.map_err(|error| Error::internal(self.operation, "a request's address is none").with_source(error))
     }
 
-    /// Sends `ask`, and once more with a new login if the registry wants one. Answers whatever the status.
+    /// Sends `ask`, again with a login if the registry wants one, and once more with a new one if that is refused: it may
+    /// have changed since it was asked for. Answers whatever the status.
     pub(super) async fn send(&self, ask: &Ask) -> Result<Response> {
         let mut renewed = false;
         loop {
@@ -154,7 +155,7 @@ impl<'a> Call<'a> {
             if renewed || !self.renews(&response, login.as_ref()).await? {
                 return Ok(response);
             }
-            renewed = true;
+            renewed = login.is_some();
         }
     }
 

@@ -98,6 +98,7 @@ async fn a_password_that_changes_in_the_middle_of_a_push_is_asked_for_again() {
     const FORMER: &str = "ZWNvbGF1cmE6dGhlLW9uZS1iZWZvcmU=";
     let Some(address) = named("ECOLAURA_TEST_REGISTRY_LOGIN") else { return };
     for (method, part) in [
+        (Method::HEAD, "/blobs/"),
         (Method::POST, "/blobs/uploads/"),
         (Method::PATCH, "/blobs/uploads/"),
         (Method::PUT, "/blobs/uploads/"),
