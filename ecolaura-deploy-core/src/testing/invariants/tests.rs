@@ -169,17 +169,34 @@ async fn an_effect_stands_between_its_intent_and_its_outcome() {
     }
 }
 
-#[test]
-fn an_older_epoch_comes_too_late() {
-    let call = |call, epoch| Entry {
+fn call(call: &'static str, epoch: u64) -> Entry {
+    Entry {
         call,
         writes: true,
         nth: 1,
         subject: String::new(),
-        caller: Caller { epoch, ..Caller::default() },
+        caller: Caller { run: "r".to_owned(), step: "open".to_owned(), epoch, ..Caller::default() },
         fault: None,
         reached: Reached::Done,
-    };
+    }
+}
+
+#[tokio::test]
+async fn what_only_adds_may_come_after_an_outcome_of_a_newer_epoch() {
+    for (name, newer, broken) in [("image.build", 2, 0), ("image.build", 1, 1), ("flags.set", 2, 1)] {
+        let bench = Bench::new();
+        bench.write(0, [intent()]).await;
+        let intended = bench.injector.ledger().len();
+        bench.write(1, [done()]).await;
+        let mut ledger = bench.injector.ledger();
+        ledger.insert(intended, call("image.build", newer));
+        ledger.push(call(name, 1));
+        assert_eq!(intents_first(&ledger, &bench.disk).len(), broken, "{name} beside epoch {newer}");
+    }
+}
+
+#[test]
+fn an_older_epoch_comes_too_late() {
     let mut ledger = Vec::new();
     for (name, epoch, broken) in
         [("flags.set", 3, 0), ("flags.set", 0, 0), ("flags.set", 4, 0), ("cdn.prune", 3, 0), ("flags.set", 3, 1)]
