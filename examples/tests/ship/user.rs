@@ -108,8 +108,11 @@ pub struct Started {
 }
 
 impl Started {
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    /// Nothing, if it has ended.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.child.try_wait().unwrap().is_none() {
+            kill_process(Pid::from_child(&self.child), signal).unwrap();
+        }
     }
 
     fn output(&self) -> String {
