@@ -116,7 +116,7 @@ async fn no_pods_are_no_data() {
 }
 
 #[tokio::test]
-async fn questions_at_the_same_time_share_one_reading_and_the_next_window_is_answered_at_once() {
+async fn questions_at_the_same_time_share_one_reading_and_the_next_window_begins_with_it() {
     let reads = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&reads);
     let pod = serve(move |number| {
@@ -125,16 +125,15 @@ async fn questions_at_the_same_time_share_one_reading_and_the_next_window_is_ans
     })
     .await;
     let source = source(vec![pod]);
-    let slow = query(Measure::Requests);
-    let slow = MetricQuery { window: Duration::from_millis(400), ..slow };
+    // One reading is shared for a fiftieth of it, which must be enough for a busy machine.
+    let slow = MetricQuery { window: Duration::from_secs(2), ..query(Measure::Requests) };
     let cx = cx();
     let (a, b) = tokio::join!(source.query(&cx, &slow), source.query(&cx, &slow));
     assert_eq!((a.unwrap().count, b.unwrap().count), (40, 40));
     assert_eq!(reads.load(Ordering::SeqCst), 2);
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let began = tokio::time::Instant::now();
+    tokio::time::sleep(slow.window).await;
     assert_eq!(source.query(&cx, &slow).await.unwrap().count, 40);
-    assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+    assert_eq!(reads.load(Ordering::SeqCst), 3, "it begins where the one before ended");
 }
 
 #[tokio::test]
