@@ -125,7 +125,11 @@ impl Bucket {
         };
         let request = request.customize().config_override(patient(patience));
         let request = request.interceptor(signed::Digested(headers.digest().to_owned()));
-        let answer = call.attempt(request.send()).await?;
+        let answer = match call.attempt(request.send()).await? {
+            // So S3 answers where the object of that tag was removed.
+            Err(error) if matches!(condition, Condition::Is(_)) && has_code(&error, "NoSuchKey") => return Ok(None),
+            answer => answer,
+        };
         Ok(written(&call, answer)?.map(|answer| answer.e_tag.unwrap_or_default()))
     }
 

@@ -351,11 +351,11 @@ impl State {
 
     fn put(&mut self, asked: &Asked, content: Vec<u8>, headers: BTreeMap<String, String>) -> HttpResponse {
         let there = self.objects.get(&asked.key).map(|object| tag(&object.content));
-        let wanted = asked.headers.get("if-match");
-        if (asked.headers.contains_key("if-none-match") && there.is_some())
-            || (wanted.is_some() && wanted != there.as_ref())
-        {
-            return refusal(412, "PreconditionFailed");
+        match (asked.headers.get("if-match"), &there) {
+            (Some(_), None) => return refusal(404, "NoSuchKey"),
+            (Some(wanted), Some(there)) if wanted != there => return refusal(412, "PreconditionFailed"),
+            (_, Some(_)) if asked.headers.contains_key("if-none-match") => return refusal(412, "PreconditionFailed"),
+            _ => {}
         }
         let mut answer = response(200, "");
         answer.headers_mut().insert("etag", tag(&content));

@@ -125,6 +125,31 @@ async fn a_publisher_that_was_overtaken_stops_before_its_next_group() {
 }
 
 #[tokio::test]
+async fn a_state_that_somebody_removes_meanwhile_is_a_conflict() {
+    const LIVE: &str = ".ecolaura-deploy/web/live.json";
+    let dir = tempfile::tempdir().unwrap();
+    for (after, effect, page) in [("GET", Effect::None, 1), ("PUT", Effect::Partial, 2)] {
+        let s3 = FakeS3::new();
+        let first = release(&s3, dir.path(), 1).await;
+        let second = site(dir.path(), 2).await;
+        for (key, object) in &second.manifest().0 {
+            cdn(&s3).upload(&cx(), &UploadRequest::new(key, &second.files()[key], object.clone())).await.unwrap();
+        }
+        let (other, once) = (s3.clone(), AtomicUsize::new(0));
+        s3.watch(move |line| {
+            if line == format!("{after} {LIVE}") && once.fetch_add(1, Ordering::SeqCst) == 0 {
+                other.take(LIVE);
+            }
+        });
+        let switch = Activation::new(second.manifest().clone(), Some(first.release));
+        let error = cdn(&s3).activate(&cx(), &switch).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, effect), "{}", error.report());
+        assert!(error.report().contains("release none is served"), "{}", error.report());
+        assert!(text(&s3, "site/index.html").starts_with(&script(page)), "after {after}");
+    }
+}
+
+#[tokio::test]
 async fn the_newest_epoch_survives_in_the_state() {
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
     let under = |epoch| cx().with_epoch(epoch);
