@@ -2,6 +2,8 @@
 
 use super::*;
 
+const LIVE: &str = ".ecolaura-deploy/web/live.json";
+
 /// Refuses the request after the first `count` that are writes to the bucket.
 fn breaks_after(s3: &FakeS3, count: usize) {
     let seen = AtomicUsize::new(0);
@@ -103,17 +105,14 @@ async fn a_publisher_that_was_overtaken_stops_before_its_next_group() {
     let (s3, dir) = (FakeS3::new(), tempfile::tempdir().unwrap());
     let first = release(&s3, dir.path(), 1).await;
     let slow = source(dir.path(), 2).file("a.css", "a {}").prepare(&cx()).await.unwrap();
-    for (key, object) in &slow.manifest().0 {
-        cdn(&s3).upload(&cx(), &UploadRequest::new(key, &slow.files()[key], object.clone())).await.unwrap();
-    }
-    let live = ".ecolaura-deploy/web/live.json";
+    send(&cdn(&s3), &slow).await;
     let (other, once) = (s3.clone(), AtomicUsize::new(0));
     s3.watch(move |line| {
-        if line == format!("PUT {live}") && once.fetch_add(1, Ordering::SeqCst) == 0 {
+        if line == format!("PUT {LIVE}") && once.fetch_add(1, Ordering::SeqCst) == 0 {
             // As if another deployer had noted its own switch meanwhile, under a newer epoch.
-            let noted = String::from_utf8(other.object(live).unwrap().content).unwrap();
+            let noted = String::from_utf8(other.object(LIVE).unwrap().content).unwrap();
             let noted = noted.replace("{\"test\":8}", "{\"test\":9}").replace("\"nonce\":\"", "\"nonce\":\"x");
-            other.plant(live, &noted);
+            other.plant(LIVE, &noted);
         }
     });
     let under = cx().with_epoch(8);
@@ -126,15 +125,12 @@ async fn a_publisher_that_was_overtaken_stops_before_its_next_group() {
 
 #[tokio::test]
 async fn a_state_that_somebody_removes_meanwhile_is_a_conflict() {
-    const LIVE: &str = ".ecolaura-deploy/web/live.json";
     let dir = tempfile::tempdir().unwrap();
     for (after, effect, page) in [("GET", Effect::None, 1), ("PUT", Effect::Partial, 2)] {
         let s3 = FakeS3::new();
         let first = release(&s3, dir.path(), 1).await;
         let second = site(dir.path(), 2).await;
-        for (key, object) in &second.manifest().0 {
-            cdn(&s3).upload(&cx(), &UploadRequest::new(key, &second.files()[key], object.clone())).await.unwrap();
-        }
+        send(&cdn(&s3), &second).await;
         let (other, once) = (s3.clone(), AtomicUsize::new(0));
         s3.watch(move |line| {
             if line == format!("{after} {LIVE}") && once.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -158,11 +154,10 @@ async fn the_newest_epoch_survives_in_the_state() {
     publish(&under(5), &cdn(&s3), &first, &options).await.unwrap();
     publish(&cx(), &cdn(&s3), &second, &options).await.unwrap();
     cdn(&s3).prune(&cx(), 1).await.unwrap();
-    let live = ".ecolaura-deploy/web/live.json";
-    let before = text(&s3, live);
+    let before = text(&s3, LIVE);
     assert!(before.contains(r#""epochs":{"test":5}"#), "{before}");
     let error = publish(&under(4), &cdn(&s3), &first, &options).await.unwrap_err();
-    assert_eq!((error.kind(), text(&s3, live)), (ErrorKind::Fenced, before));
+    assert_eq!((error.kind(), text(&s3, LIVE)), (ErrorKind::Fenced, before));
     publish(&under(6), &cdn(&s3), &first, &options).await.unwrap();
 }
 

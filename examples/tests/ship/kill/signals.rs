@@ -39,17 +39,14 @@ fn once(world: &World, app: &App, on_cancel: &str, signal: Signal) -> Run {
 
 /// One that had ended with `ended` by the time of the second signal was asked once, and it is done over.
 fn twice(world: &World, app: &App, on_cancel: &str, ended: i32) {
-    let mut run = None;
-    for _ in 0..5 {
+    let mut runs = (0..5).map(|_| {
         let mut call = in_the_roll_out(world, app, on_cancel, Signal::INT);
         call.wait_for("was cancelled");
         call.signal(Signal::INT);
-        let code = run.insert(call.wait()).code;
-        if code != Some(ended) {
-            break;
-        }
-    }
-    run.unwrap().ends_with(130);
+        call.wait()
+    });
+    let run = runs.find(|run| run.code != Some(ended)).expect("one of five is asked twice in time");
+    run.ends_with(130);
 }
 
 /// A release that was sent `signal` in the middle of its roll-out.
