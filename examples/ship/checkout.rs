@@ -48,9 +48,18 @@ fn read(root: &Path) -> Result<Files> {
         let failed = |error| Error::io("source.read", &folder, error);
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
+            if MADE.iter().any(|made| entry.file_name() == *made) {
+                continue;
+            }
             let path = entry.path();
-            if path.is_dir() {
-                folders.extend((!MADE.iter().any(|made| entry.file_name() == *made)).then_some(path));
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_symlink() {
+                // What it leads to may be anybody's, and would be built and served.
+                let message = format!("`{}` is a symbolic link, and only files and folders are copied", path.display());
+                return Err(Error::invalid("source.read", message).advice("put there what it leads to, or remove it"));
+            }
+            if kind.is_dir() {
+                folders.push(path);
             } else {
                 let content = std::fs::read(&path).map_err(|error| Error::io("source.read", &path, error))?;
                 files.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), content);

@@ -177,5 +177,10 @@ fn what_is_not_there_is_listed() {
     let run = user.ship(&["--app", "/no/such/folder"]);
     run.ends_with(2);
     assert!(run.output.contains("/no/such/folder"), "{run}");
+    let app = user.later_release("linked", "1.1.0");
+    std::os::unix::fs::symlink("/etc/hostname", format!("{app}/web/src/host")).unwrap();
+    let run = user.ship(&["--yes", "--env", "dev", "--app", &app]);
+    run.ends_with(2);
+    assert!(run.output.contains("linked/web/src/host` is a symbolic link"), "{run}");
     user.down();
 }
